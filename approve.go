@@ -1,0 +1,283 @@
+package main
+
+// Asking the person. Rules that this file keeps:
+//
+//   - one question at a time, in the order they came;
+//   - everything that is not a listed answer means no, or asks again: Enter,
+//     end of input, silence, a closed terminal, a full queue;
+//   - a question that nobody waits for any more is withdrawn.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// The answers. What is not a yes is a no.
+const (
+	answerOnce    = "once"
+	answerValues  = "values" // once, and the values are typed now
+	answerProcess = "process"
+	answerTimed   = "timed"
+	answerLocked  = "until locked"
+	answerNo      = "no"
+	answerNever   = "never"
+)
+
+const (
+	maxWaiting   = 16  // requests of one actor that may wait (SPEC §5)
+	maxQuestions = 256 // of all actors
+	coolDown     = 30 * time.Second
+	timedGrant   = 15 * time.Minute
+	maxQueued    = 5 * time.Minute // until a question is shown
+	maxTries     = 3               // keys that are no answer, wrong passphrases
+)
+
+// answer is what came of a question.
+type answer struct {
+	word   string
+	by     string            // who or what said so, for the audit
+	values map[string]secret // typed by the person
+}
+
+func (a answer) yes() bool { return a.word != answerNo && a.word != answerNever && a.word != "" }
+
+func no(by string) answer { return answer{word: answerNo, by: by} }
+
+// question is a request that waits for the person.
+type question struct {
+	ctx     context.Context
+	request *request
+	costs   bool // a yes costs the passphrase
+	timeout time.Duration
+	got     chan answer // buffered: the asker may have left
+}
+
+// prompts asks the person, on the keeper's terminal, one question at a time.
+// It implements *Requests, prompts, grants* (SPEC §5).
+type prompts struct {
+	term       *terminal
+	home       string // shown as ~
+	grantMax   time.Duration
+	passphrase func([]byte) error
+	idle       func() string // the state line, shown when a key is pressed
+	stop       func(why string)
+	notify     string // a program of the person's
+	queue      chan *question
+	ended      chan struct{}
+
+	mu      sync.Mutex
+	waiting map[string]int
+	cool    map[string]time.Time
+}
+
+// ask puts a request to the person and waits for the answer, which is no when
+// ctx ends first.
+func (p *prompts) ask(ctx context.Context, r *request, costs bool, timeout time.Duration) answer {
+	key := actorKey(r)
+	if !p.enter(key) {
+		return no("too many requests")
+	}
+	defer p.leave(key)
+	q := &question{ctx: ctx, request: r, costs: costs, timeout: timeout, got: make(chan answer, 1)}
+	queued, cancel := context.WithTimeout(ctx, maxQueued+timeout)
+	defer cancel()
+	select {
+	case p.queue <- q:
+	default:
+		return no("too many requests")
+	}
+	select {
+	case a := <-q.got:
+		return a
+	case <-p.ended:
+		return no("locked")
+	case <-queued.Done():
+		if ctx.Err() == nil {
+			return no("no answer")
+		}
+		return no("withdrawn")
+	}
+}
+
+// enter counts a waiting request, or refuses an actor that floods.
+func (p *prompts) enter(key string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if now.Before(p.cool[key]) {
+		return false
+	}
+	delete(p.cool, key)
+	if p.waiting[key] >= maxWaiting {
+		p.cool[key] = now.Add(coolDown)
+		return false
+	}
+	p.waiting[key]++
+	return true
+}
+
+func (p *prompts) leave(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting[key]--; p.waiting[key] <= 0 {
+		delete(p.waiting, key)
+	}
+}
+
+// count returns how many requests wait.
+func (p *prompts) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, w := range p.waiting {
+		n += w
+	}
+	return n
+}
+
+// run is the one goroutine that talks with the person. It ends with ctx, with
+// Ctrl-C, and when the terminal hangs up.
+func (p *prompts) run(ctx context.Context) {
+	defer close(p.ended)
+	for {
+		select {
+		case q := <-p.queue:
+			if q.ctx.Err() == nil {
+				q.got <- p.put(ctx, q)
+			}
+		case b := <-p.term.keys:
+			if b == keyInterrupt {
+				p.stop("Ctrl-C")
+				return
+			}
+			p.term.print("%s\n", p.idle())
+		case <-p.term.gone:
+			p.stop("terminal closed")
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// put shows one question and returns the answer. It ends early with locked,
+// the keeper's own context.
+func (p *prompts) put(locked context.Context, q *question) answer {
+	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
+	defer cancel()
+	defer context.AfterFunc(locked, cancel)()
+	offered := choicesFor(q.request, min(timedGrant, p.grantMax))
+	p.term.print("\a\n%s", renderPrompt(q.request, offered, q.costs, p.term.width(), p.home, time.Now()))
+	p.tell(q.request)
+	a, err := p.answer(ctx, q, offered)
+	switch {
+	case err == nil:
+	case locked.Err() != nil:
+		a = no("locked")
+	case q.ctx.Err() != nil:
+		a = no("withdrawn")
+	case errors.Is(err, context.DeadlineExceeded):
+		a = no("no answer")
+	case errors.Is(err, errInterrupt):
+		a = no("Ctrl-C")
+		p.stop("Ctrl-C")
+	case errors.Is(err, errHangup):
+		a = no("terminal closed")
+		p.stop("terminal closed")
+	default:
+		a = no(err.Error())
+	}
+	p.term.print("%s", renderAnswer(a, q.timeout))
+	return a
+}
+
+// answer reads keys until one of them is an answer. Keys of the first moment
+// were meant for something else.
+func (p *prompts) answer(ctx context.Context, q *question, offered []choice) (answer, error) {
+	if err := p.term.settle(ctx, earlyKey); err != nil {
+		return answer{}, err
+	}
+	for range maxTries {
+		key, err := p.term.key(ctx)
+		if err != nil {
+			return answer{}, err
+		}
+		word := wordOf(key, offered)
+		if word == "" {
+			p.term.print("\n   one of the letters in brackets; Enter is no  > ")
+			continue
+		}
+		a := answer{word: word, by: "person: " + word}
+		if !a.yes() {
+			return a, nil
+		}
+		return p.seal(ctx, q, a)
+	}
+	return no("no listed answer"), nil
+}
+
+// seal takes what a yes costs and carries: the passphrase, the values.
+func (p *prompts) seal(ctx context.Context, q *question, a answer) (answer, error) {
+	if q.costs || a.word == answerValues {
+		p.term.print("%s\n", a.word)
+		if err := p.term.settle(ctx, keyEcho); err != nil {
+			return answer{}, err
+		}
+	}
+	if q.costs {
+		if err := p.askPassphrase(ctx); err != nil {
+			return answer{}, err
+		}
+		a.by += ", passphrase"
+	}
+	if a.word != answerValues {
+		return a, nil
+	}
+	a.values = map[string]secret{}
+	for i, name := range q.request.object.empty {
+		v, err := p.term.secret(ctx, fmt.Sprintf("   %d of %d, %s (not shown; Enter leaves it empty): ",
+			i+1, len(q.request.object.empty), clean(name, 60)))
+		if err != nil {
+			return answer{}, err
+		}
+		if len(v) > 0 {
+			a.values[name] = v
+		}
+	}
+	return a, nil
+}
+
+// askPassphrase is the one answer that a program typing into the terminal
+// cannot forge (SPEC §5).
+func (p *prompts) askPassphrase(ctx context.Context) error {
+	for range maxTries {
+		pass, err := p.term.secret(ctx, "   passphrase, since this is marked sensitive: ")
+		if err != nil {
+			return err
+		}
+		err = p.passphrase(pass)
+		wipe(pass)
+		if err == nil {
+			return nil
+		}
+		p.term.print("   incorrect passphrase\n")
+	}
+	return errors.New("incorrect passphrase")
+}
+
+// tell runs the person's program with one line of text, if there is one.
+func (p *prompts) tell(r *request) {
+	if p.notify == "" {
+		return
+	}
+	text := fmt.Sprintf("keepmum #%d: %s wants %s", r.number, clean(r.actor.exe, 60), clean(r.wants(), 120))
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		exec.CommandContext(ctx, p.notify, text).Run()
+	}()
+}

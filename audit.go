@@ -1,0 +1,381 @@
+package main
+
+// The audit log (SPEC §10): one JSON object a line, members in this order.
+//
+//	{"number":7,"time":"2026-11-23T14:02:11.000000000Z","request":12,"event":"read",
+//	 "actor":{"exe":"/usr/bin/node","pid":4121,"ancestors":[{"pid":4100,"exe":"/usr/bin/zsh"}],
+//	 "agent":"no"},"claim":"","environment":"acme-dev","path":"/home/you/acme/.env",
+//	 "names":["API_KEY"],"decision":"allow","by":"once","outcome":"delivered","mac":B64(32)}
+//
+// mac = HMAC-SHA-256(key, the mac before (32 zero bytes at first) || the line
+// without its mac member and without its newline). Never a value, and never an
+// argument of a program, which may hold one.
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	auditLineMax = 64 << 10         // bytes of a line with its newline
+	auditTail    = 4 * auditLineMax // bytes read back to continue: three lines and more
+	auditTextMax = 1 << 10          // bytes of one text; six times that when escaped
+
+	auditMACStart = `,"mac":"`
+	auditMACEnd   = `"}`
+	auditMACSize  = len(auditMACStart) + 44 + len(auditMACEnd) // 44: base64 of 32 bytes
+)
+
+// auditHead is where the log ends: what the vault remembers at each save.
+type auditHead struct {
+	Number uint64
+	MAC    []byte
+}
+
+// auditProcess is one step of an actor's parentage.
+type auditProcess struct {
+	PID int    `json:"pid"`
+	Exe string `json:"exe"`
+}
+
+// auditActor is who did it.
+type auditActor struct {
+	Exe       string         `json:"exe"`
+	PID       int            `json:"pid"`
+	Ancestors []auditProcess `json:"ancestors"`
+	Agent     string         `json:"agent"` // "yes", "no" or "unknown"
+}
+
+// auditEntry is one line. The log fills in Number and Time, and cuts Names and
+// ancestors where they are too long, with the count of what was left out.
+type auditEntry struct {
+	Number      uint64     `json:"number"`
+	Time        string     `json:"time"`
+	Request     uint64     `json:"request"`
+	Event       string     `json:"event"` // an action, or what else happened
+	Actor       auditActor `json:"actor"`
+	Claim       string     `json:"claim"`
+	Environment string     `json:"environment"`
+	Path        string     `json:"path"`
+	Names       []string   `json:"names"`
+	More        int        `json:"more,omitempty"` // names and ancestors left out
+	Decision    string     `json:"decision"`
+	By          string     `json:"by"` // the rule, or the answer
+	Outcome     string     `json:"outcome"`
+}
+
+// auditOf makes the entry for a request. Of the actor it takes no argument and
+// no directory (SPEC §10).
+func auditOf(r *request, decision, by, outcome string) auditEntry {
+	e := auditEntry{Request: r.number, Event: string(r.action), Claim: r.claim,
+		Environment: r.object.environment, Path: r.object.path, Names: r.object.names,
+		Decision: decision, By: by, Outcome: outcome}
+	if p := r.actor; p != nil {
+		e.Actor = auditActor{Exe: p.exe, PID: p.pid}
+		switch p.agent {
+		case agentYes:
+			e.Actor.Agent = "yes"
+		case agentNo:
+			e.Actor.Agent = "no"
+		}
+		for _, a := range p.ancestors {
+			e.Actor.Ancestors = append(e.Actor.Ancestors, auditProcess{a.pid, a.exe})
+		}
+	}
+	return e
+}
+
+// encode returns the line without its mac, short enough to get one. Texts are
+// cut first, so that with both lists halved down to nothing it always fits.
+func (e auditEntry) encode() ([]byte, error) {
+	for _, s := range []*string{&e.Event, &e.Actor.Exe, &e.Claim, &e.Environment, &e.Path,
+		&e.Decision, &e.By, &e.Outcome} {
+		*s = cutText(*s)
+	}
+	if e.Actor.Agent == "" {
+		e.Actor.Agent = "unknown"
+	}
+	names := append([]string{}, e.Names...) // never null
+	ancestors := append([]auditProcess{}, e.Actor.Ancestors...)
+	for {
+		e.Names, e.Actor.Ancestors = names, ancestors
+		line, err := json.Marshal(e)
+		if err != nil || len(line)+auditMACSize < auditLineMax || len(names)+len(ancestors) == 0 {
+			return line, err
+		}
+		e.More += (len(names)+1)/2 + (len(ancestors)+1)/2
+		names, ancestors = names[:len(names)/2], ancestors[:len(ancestors)/2]
+	}
+}
+
+// cutText cuts a long text at a character's border.
+func cutText(s string) string {
+	if len(s) <= auditTextMax {
+		return s
+	}
+	n := auditTextMax
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return fmt.Sprintf("%s… (%d bytes)", s[:n], len(s))
+}
+
+// auditMAC returns the mac of a line that follows the one with the mac prev.
+func auditMAC(key, prev, line []byte) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(prev)
+	h.Write(line)
+	return h.Sum(nil)
+}
+
+// sealLine puts the mac into an encoded line and ends it.
+func sealLine(line, mac []byte) []byte {
+	return fmt.Appendf(nil, "%s%s%s%s\n", line[:len(line)-1], auditMACStart,
+		base64.StdEncoding.EncodeToString(mac), auditMACEnd)
+}
+
+// splitLine takes a line apart into what it says, what the mac covers, and the
+// mac, which has one place and one spelling.
+func splitLine(line []byte) (e auditEntry, body, mac []byte, err error) {
+	line, err = bytes.TrimSuffix(line, []byte("\n")), errors.New("malformed line")
+	at := len(line) - auditMACSize
+	if at < 1 || !bytes.HasPrefix(line[at:], []byte(auditMACStart)) ||
+		!bytes.HasSuffix(line, []byte(auditMACEnd)) {
+		return e, nil, nil, err
+	}
+	body = append(bytes.Clone(line[:at]), '}')
+	text := line[at+len(auditMACStart) : len(line)-len(auditMACEnd)]
+	mac, bad := base64.StdEncoding.Strict().AppendDecode(nil, text)
+	if bad != nil || len(mac) != sha256.Size || json.Unmarshal(body, &e) != nil {
+		return auditEntry{}, nil, nil, err
+	}
+	return e, body, mac, nil
+}
+
+// auditLog is the open log. Only the holder of keeper.lock has one.
+type auditLog struct {
+	mu     sync.Mutex // guards all below, and the order of lines
+	f      *os.File
+	path   string
+	key    []byte
+	last   auditHead
+	newl   bool  // the file ends in the middle of a line
+	broken error // set for good once the file's state is unknown
+}
+
+// openAudit opens the log and continues after its last good line, or after what
+// the vault remembers, whichever is later. A damaged or shortened end is
+// recorded by a line "audit-gap" and does not stop the service (SPEC §10).
+func openAudit(path string, key []byte, head auditHead) (*auditLog, error) {
+	f, st, err := openOwn(unix.AT_FDCWD, path, unix.O_RDWR|unix.O_APPEND|unix.O_CREAT, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the audit log: %v", err)
+	}
+	if st.Mode&0o077 != 0 {
+		f.Close()
+		return nil, fmt.Errorf("audit log %q is open to others: run chmod 600 on it", path)
+	}
+	a := &auditLog{f: f, path: path, key: key}
+	gap, err := a.resume(st.Size, head)
+	if err == nil && gap != "" {
+		err = a.write(auditEntry{Event: "audit-gap", Outcome: gap})
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot continue audit log %q: %v", path, err)
+	}
+	return a, nil
+}
+
+// resume finds the last good line in the file's tail, and says what is wrong
+// with the end, or "".
+func (a *auditLog) resume(size int64, head auditHead) (gap string, err error) {
+	tail := make([]byte, min(size, auditTail))
+	if _, err := a.f.ReadAt(tail, size-int64(len(tail))); err != nil {
+		return "", err
+	}
+	a.newl = len(tail) > 0 && tail[len(tail)-1] != '\n'
+	// The tail's first line cannot be checked unless it is the file's first: it
+	// only lends its mac to the next.
+	prev, good := make([]byte, sha256.Size), true
+	if size > int64(len(tail)) {
+		_, tail, _ = bytes.Cut(tail, []byte("\n"))
+	}
+	for line := range bytes.Lines(tail) {
+		e, body, mac, err := splitLine(line)
+		good = err == nil && (hmac.Equal(mac, auditMAC(a.key, prev, body)) ||
+			e.Number == head.Number && hmac.Equal(mac, head.MAC))
+		if prev = mac; good {
+			a.last = auditHead{e.Number, mac}
+		}
+	}
+	switch found := a.last.Number; {
+	case found < head.Number:
+		a.last = auditHead{head.Number, bytes.Clone(head.MAC)}
+		return fmt.Sprintf("the log ended at %d, the vault remembers %d", found, head.Number), nil
+	case !good || a.newl:
+		return fmt.Sprintf("the lines after %d were damaged", found), nil
+	}
+	return "", nil
+}
+
+// write appends one line, in one write. After an error the caller must deny: no
+// record, no delivery. What was written in part is taken back, and where that
+// fails too, the log takes nothing more (SPEC §10).
+func (a *auditLog) write(e auditEntry) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	e.Number, e.Time = a.last.Number+1, time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z")
+	body, err := e.encode()
+	if err != nil {
+		return fmt.Errorf("cannot write the audit log: %v", err)
+	}
+	size, err := a.check()
+	if err != nil {
+		return err
+	}
+	prev := a.last.MAC
+	if prev == nil {
+		prev = make([]byte, sha256.Size)
+	}
+	mac := auditMAC(a.key, prev, body)
+	line := sealLine(body, mac)
+	if a.newl {
+		line = append([]byte("\n"), line...)
+	}
+	if _, err := a.f.Write(line); err != nil {
+		if back := a.f.Truncate(size); back != nil {
+			a.broken = fmt.Errorf("audit log %q is damaged (%v): lock and unlock again", a.path, back)
+		}
+		return fmt.Errorf("cannot write the audit log: %v: make room on the disk", err)
+	}
+	a.last, a.newl = auditHead{e.Number, mac}, false
+	return nil
+}
+
+// check returns the file's size if it is still the one at its path: a record in
+// a file that somebody has removed is no record.
+func (a *auditLog) check() (size int64, err error) {
+	if a.broken != nil {
+		return 0, a.broken
+	}
+	ours, err := a.f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if named, err := os.Lstat(a.path); err != nil || !os.SameFile(ours, named) {
+		return 0, fmt.Errorf("audit log %q was moved or removed: lock and unlock again", a.path)
+	}
+	return ours.Size(), nil
+}
+
+// head returns where the log ends.
+func (a *auditLog) head() auditHead {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return auditHead{a.last.Number, bytes.Clone(a.last.MAC)}
+}
+
+// sync waits until the disk has every line.
+func (a *auditLog) sync() error { return a.f.Sync() }
+
+// close ends the log.
+func (a *auditLog) close() error { return a.f.Close() }
+
+// verifyAudit checks the whole log, against the head that the vault remembers
+// too, and returns how many lines are good. The error names the first line that
+// was changed, removed or added. keyFor gives the key of a line's time
+// (SPEC §10).
+func verifyAudit(r io.Reader, keyFor func(number uint64) []byte, head auditHead) (int, error) {
+	lines := 0
+	in := bufio.NewReaderSize(r, auditLineMax)
+	last := auditHead{MAC: make([]byte, sha256.Size)}
+	for {
+		line, err := in.ReadSlice('\n')
+		if err == io.EOF && len(line) == 0 {
+			break
+		} else if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
+			return lines, fmt.Errorf("cannot read the audit log: %v", err)
+		}
+		at := lines + 1
+		e, body, mac, bad := splitLine(line)
+		number := e.Number
+		switch {
+		case err != nil || bad != nil:
+			return lines, fmt.Errorf("line %d: changed", at)
+		case number <= last.Number:
+			return lines, fmt.Errorf("line %d added or reordered", at)
+		case number > last.Number+1 && appearsLater(in, last.Number+1):
+			return lines, fmt.Errorf("line %d added or reordered", at)
+		case number > last.Number+1:
+			return lines, fmt.Errorf("line %d: number %d follows %d: %d lines removed", at, number,
+				last.Number, number-last.Number-1)
+		case !hmac.Equal(mac, auditMAC(keyFor(number), last.MAC, body)):
+			return lines, fmt.Errorf("line %d: changed", at)
+		case number == head.Number && !hmac.Equal(mac, head.MAC):
+			return lines, fmt.Errorf("line %d: not the one that the vault remembers", at)
+		}
+		lines, last = at, auditHead{number, mac}
+	}
+	if last.Number < head.Number {
+		return lines, fmt.Errorf("ends at %d, the vault remembers %d: %d lines removed at the end",
+			last.Number, head.Number, head.Number-last.Number)
+	}
+	return lines, nil
+}
+
+// appearsLater reports whether a number that was left out comes after all: then
+// lines were exchanged, not removed.
+func appearsLater(in *bufio.Reader, number uint64) bool {
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return false
+		}
+		if e, _, _, err := splitLine(line); err == nil && e.Number == number {
+			return true
+		}
+	}
+}
+
+// formatAudit returns one line of the log for a person to read. Every text in it
+// came from outside and is cleaned (SPEC §10).
+func formatAudit(line []byte) string {
+	e, _, _, err := splitLine(line)
+	if err != nil {
+		return "unreadable line: " + clean(string(line), 120)
+	}
+	out := fmt.Sprintf("#%d %s %s", e.Number, clean(e.Time, 40), clean(e.Event, 20))
+	if e.Actor.PID != 0 {
+		out += fmt.Sprintf(" by %s (pid %d, agent %s)", clean(e.Actor.Exe, 80), e.Actor.PID,
+			clean(e.Actor.Agent, 10))
+	}
+	for _, s := range []string{e.Environment, e.Path, strings.Join(e.Names, " ")} {
+		if s != "" {
+			out += " " + clean(s, 120)
+		}
+	}
+	if e.More > 0 {
+		out += fmt.Sprintf(" and %d more", e.More)
+	}
+	for _, s := range []string{e.Decision, e.By, e.Outcome} {
+		if s != "" {
+			out += ", " + clean(s, 120)
+		}
+	}
+	return out
+}

@@ -1,0 +1,195 @@
+package main
+
+// The connection of the bridge and of the command line to the keeper. It checks
+// that the socket and the process behind it are ours before it says anything:
+// another user who got hold of the path must not be told a value to append.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// The keeper's own error codes, outside the range that JSON-RPC reserves.
+const (
+	codeRefused = 1 // not approved, or denied by policy
+	codeFailed  = 2 // approved and gone wrong
+	codeMisuse  = 3 // bad arguments
+	codeScope   = 4 // authenticate first
+	codeLocked  = 5 // no keeper, or it has locked
+	codeBusy    = 6 // too much under way
+	codeWaiting = 7 // the person has not answered yet; the same call continues it
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	unlockHint  = `ask the person to run "keepmum unlock" in a terminal of their own, ` +
+		"then call again"
+)
+
+// keeperClient is one connection to the keeper, shared by many calls.
+type keeperClient struct {
+	conn    *net.UnixConn
+	out     *lineWriter
+	mu      sync.Mutex // guards what follows
+	last    uint64
+	pending map[string]*pendingCall
+	lost    bool
+}
+
+// pendingCall is a request that the keeper has not answered yet.
+type pendingCall struct {
+	client *keeperClient
+	id     string
+	done   chan message // holds one
+}
+
+// dialKeeper connects to the keeper of a home. It implements *Keeper and
+// socket* (SPEC §4).
+func dialKeeper(home string) (*keeperClient, error) {
+	path := filepath.Join(home, "keeper.sock")
+	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
+		return nil, wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
+	}
+	if err != nil {
+		return nil, wireErrorf(codeFailed, `cannot reach keepmum: %v; run "keepmum status"`, err)
+	}
+	c := &keeperClient{conn: conn.(*net.UnixConn), pending: map[string]*pendingCall{}}
+	c.out = &lineWriter{out: c.conn}
+	if err := checkKeeper(path, c.conn); err != nil {
+		c.conn.Close()
+		return nil, wireErrorf(codeFailed, `refused: %q: %v; move it away, then lock and unlock`, path, err)
+	}
+	go c.read()
+	return c, nil
+}
+
+// checkKeeper refuses a path that is not a socket of ours, since a link could
+// lead anywhere, and a listener that runs as another user.
+func checkKeeper(path string, conn *net.UnixConn) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if info.Mode().Type() != os.ModeSocket || !ok || int(stat.Uid) != os.Getuid() {
+		return errors.New("it is not a socket of ours")
+	}
+	p, err := peerOf(conn)
+	if err != nil {
+		return err
+	}
+	if p.pidfd >= 0 {
+		syscall.Close(p.pidfd)
+	}
+	if p.uid != os.Getuid() {
+		return fmt.Errorf("process %d of user %d listens there", p.pid, p.uid)
+	}
+	return nil
+}
+
+// start sends a request and does not wait. What goes wrong comes out of wait.
+func (c *keeperClient) start(method string, params any) *pendingCall {
+	c.mu.Lock()
+	c.last++
+	p := &pendingCall{client: c, id: strconv.FormatUint(c.last, 10), done: make(chan message, 1)}
+	c.pending[p.id] = p
+	c.mu.Unlock()
+	c.send(&message{id: json.RawMessage(p.id), method: method, params: encodeJSON(params)})
+	return p
+}
+
+func (c *keeperClient) send(m *message) {
+	if err := c.out.write(m); err != nil {
+		c.lose(err)
+	}
+}
+
+// wait returns the keeper's answer, or ctx's error when that ends first. The
+// question then stays with the keeper, and wait may be called again.
+func (p *pendingCall) wait(ctx context.Context) (json.RawMessage, error) {
+	var m message
+	select {
+	case m = <-p.done:
+	case <-ctx.Done():
+		select {
+		case m = <-p.done: // both at once: an answer is not thrown away
+		default:
+			return nil, ctx.Err()
+		}
+	}
+	if m.err != nil {
+		return nil, m.err
+	}
+	return m.result, nil
+}
+
+// cancel withdraws the question at the keeper. Nothing is waited for.
+func (p *pendingCall) cancel() {
+	if p.client.take(p.id) == nil {
+		return
+	}
+	p.client.send(&message{method: "notifications/cancelled",
+		params: json.RawMessage(`{"requestId":` + p.id + `}`)})
+}
+
+// take returns the call of that id and forgets it, or nil.
+func (c *keeperClient) take(id string) *pendingCall {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pending[id]
+	delete(c.pending, id)
+	return p
+}
+
+// read delivers answers until the connection ends. Anything malformed ends it:
+// a keeper that we do not understand must not leave a call waiting.
+func (c *keeperClient) read() {
+	in := newLineReader(c.conn, lineLimit)
+	for {
+		line, err := in.next()
+		if err != nil {
+			c.lose(err)
+			return
+		}
+		m, bad := parseMessage(line)
+		if bad != nil || m.method != "" {
+			c.lose(errors.New("malformed answer"))
+			return
+		}
+		if p := c.take(string(m.id)); p != nil {
+			p.done <- m
+		}
+	}
+}
+
+// lose closes the connection and answers every call that waits on it.
+func (c *keeperClient) lose(err error) {
+	c.conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lost = true
+	for id, p := range c.pending {
+		delete(c.pending, id)
+		p.done <- message{err: wireErrorf(codeLocked,
+			"the connection to keepmum ended (%v): %s", err, unlockHint)}
+	}
+}
+
+// alive says whether the connection can still be used.
+func (c *keeperClient) alive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.lost
+}
+
+func (c *keeperClient) close() { c.lose(net.ErrClosed) }

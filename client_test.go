@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// fakeKeeper answers on a socket what it was told to, and notes what it heard.
+type fakeKeeper struct {
+	home     string
+	listener net.Listener
+	mu       sync.Mutex
+	answers  map[string]string // by method: a result, "error CODE TEXT", or "never"
+	heard    []string          // "METHOD PARAMS", "withdrawn METHOD", "the end of a connection"
+	conns    []net.Conn
+}
+
+// shortHome is a home whose socket's path is not too long for a socket.
+func shortHome(t testing.TB) string {
+	home := t.TempDir()
+	if len(home) < 80 {
+		return home
+	}
+	home, err := os.MkdirTemp("", "km")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(home) })
+	return home
+}
+
+func startFakeKeeper(t testing.TB, home string) *fakeKeeper {
+	t.Helper()
+	l, err := net.Listen("unix", filepath.Join(home, "keeper.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &fakeKeeper{home: home, listener: l, answers: map[string]string{}}
+	t.Cleanup(k.stop)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			k.mu.Lock()
+			k.conns = append(k.conns, conn)
+			k.mu.Unlock()
+			go k.serve(conn)
+		}
+	}()
+	return k
+}
+
+func (k *fakeKeeper) serve(conn net.Conn) {
+	in, out, methods := newLineReader(conn, lineLimit), &lineWriter{out: conn}, map[string]string{}
+	for {
+		line, err := in.next()
+		if err != nil {
+			k.mu.Lock()
+			k.heard = append(k.heard, "the end of a connection")
+			k.mu.Unlock()
+			return
+		}
+		m, bad := parseMessage(line)
+		if bad != nil {
+			panic(bad)
+		}
+		k.mu.Lock()
+		if m.method == "notifications/cancelled" {
+			id, _ := decodeObject(m.params)
+			k.heard = append(k.heard, "withdrawn "+methods[string(id["requestId"])])
+			k.mu.Unlock()
+			continue
+		}
+		methods[string(m.id)] = m.method
+		k.heard = append(k.heard, m.method+" "+string(m.params))
+		answer := k.answers[m.method]
+		k.mu.Unlock()
+		reply := &message{id: m.id, result: []byte(answer)}
+		var code int
+		if n, _ := fmt.Sscanf(answer, "error %d", &code); n == 1 {
+			_, text, _ := strings.Cut(strings.TrimPrefix(answer, "error "), " ")
+			reply = &message{id: m.id, err: wireErrorf(code, "%s", text)}
+		}
+		switch answer {
+		case "never":
+		case "garbage":
+			out.writeLine([]byte("garbage"))
+		default:
+			out.write(reply)
+		}
+	}
+}
+
+func (k *fakeKeeper) answer(method, answer string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.answers[method] = answer
+}
+
+// hears waits until something that starts so was heard.
+func (k *fakeKeeper) hears(t testing.TB, start string) {
+	t.Helper()
+	waitFor(t, "the keeper to hear "+start, func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		for _, h := range k.heard {
+			if strings.HasPrefix(h, start) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+func (k *fakeKeeper) stop() {
+	k.listener.Close()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, conn := range k.conns {
+		conn.Close()
+	}
+}
+
+func dialFake(t *testing.T) (*fakeKeeper, *keeperClient) {
+	t.Helper()
+	k := startFakeKeeper(t, shortHome(t))
+	c, err := dialKeeper(k.home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.close)
+	return k, c
+}
+
+func TestDialRefuses(t *testing.T) {
+	locked := &wireError{Code: codeLocked}
+	refused := &wireError{Code: codeFailed}
+	for _, test := range []struct {
+		name string
+		make func(t *testing.T, path string)
+		want error
+	}{
+		{"nothing there", func(*testing.T, string) {}, locked},
+		{"a socket that nobody listens on", func(t *testing.T, path string) {
+			l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.SetUnlinkOnClose(false)
+			l.Close()
+		}, locked},
+		{"a link to a socket", func(t *testing.T, path string) {
+			k := startFakeKeeper(t, shortHome(t))
+			if err := os.Symlink(filepath.Join(k.home, "keeper.sock"), path); err != nil {
+				t.Fatal(err)
+			}
+		}, refused},
+		{"a socket of another user", func(t *testing.T, path string) {
+			if os.Getuid() != 0 {
+				t.Skip("only root can give a file away")
+			}
+			startFakeKeeper(t, filepath.Dir(path))
+			if err := os.Chown(path, 1, 1); err != nil {
+				t.Fatal(err)
+			}
+		}, refused},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			home := shortHome(t)
+			test.make(t, filepath.Join(home, "keeper.sock"))
+			c, err := dialKeeper(home)
+			if c != nil || !errors.Is(err, test.want) {
+				t.Errorf("dialKeeper = %v, %v, want code %v", c, err, test.want.(*wireError).Code)
+			}
+		})
+	}
+}
+
+func TestNoKeeperSaysWhatToDo(t *testing.T) {
+	_, err := dialKeeper(t.TempDir())
+	want := `keepmum is locked: ask the person to run "keepmum unlock" in a terminal of their own, then call again`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestPeerIsMyself(t *testing.T) {
+	_, c := dialFake(t)
+	p, err := peerOf(c.conn)
+	if err != nil || p.pid != os.Getpid() || p.uid != os.Getuid() {
+		t.Errorf("peerOf = %+v, %v, want pid %d and uid %d", p, err, os.Getpid(), os.Getuid())
+	}
+	if p.pidfd >= 0 {
+		os.NewFile(uintptr(p.pidfd), "pidfd").Close()
+	}
+}
+
+func TestClientGetsAnswersByID(t *testing.T) {
+	k, c := dialFake(t)
+	k.answer("slow", "never")
+	k.answer("good", `{"a":1}`)
+	k.answer("bad", "error 4 authenticate first")
+	slow := c.start("slow", struct{}{})
+	bad, good := c.start("bad", struct{}{}), c.start("good", map[string]int{"x": 1})
+	if r, err := good.wait(t.Context()); err != nil || string(r) != `{"a":1}` {
+		t.Errorf("good = %s, %v", r, err)
+	}
+	if _, err := bad.wait(t.Context()); !errors.Is(err, &wireError{Code: codeScope}) || err.Error() != "authenticate first" {
+		t.Errorf("bad = %v", err)
+	}
+	k.hears(t, `good {"x":1}`)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := slow.wait(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("slow = %v, want the context's error", err)
+	}
+	if _, err := good.wait(ended); err == nil {
+		t.Error("an answer is given once")
+	}
+}
+
+// TestWaitPrefersTheAnswer: an answer that came with the end is not lost.
+func TestWaitPrefersTheAnswer(t *testing.T) {
+	k, c := dialFake(t)
+	k.answer("good", `{}`)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for range 20 {
+		p := c.start("good", struct{}{})
+		waitFor(t, "the answer", func() bool { return len(p.done) == 1 })
+		if _, err := p.wait(ended); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCancelWithdrawsAndLeavingDoesNot(t *testing.T) {
+	k, c := dialFake(t)
+	k.answer("left", "never")
+	k.answer("gone", "never")
+	k.answer("last", "{}")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	c.start("left", struct{}{}).wait(ended)
+	p := c.start("gone", struct{}{})
+	p.cancel()
+	p.cancel()
+	if _, err := c.start("last", struct{}{}).wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var withdrawn []string
+	for _, h := range k.heard {
+		if strings.HasPrefix(h, "withdrawn") {
+			withdrawn = append(withdrawn, h)
+		}
+	}
+	if fmt.Sprint(withdrawn) != "[withdrawn gone]" {
+		t.Errorf("withdrawn: %v, want gone once", withdrawn)
+	}
+}
+
+func TestLostConnectionAnswersEverybody(t *testing.T) {
+	for name, lose := range map[string]func(*fakeKeeper, *keeperClient){
+		"keeper locks":     func(k *fakeKeeper, _ *keeperClient) { k.stop() },
+		"malformed answer": func(k *fakeKeeper, c *keeperClient) { c.start("garbage", struct{}{}) },
+		"client closes":    func(_ *fakeKeeper, c *keeperClient) { c.close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, c := dialFake(t)
+			k.answer("slow", "never")
+			k.answer("garbage", "garbage")
+			calls := []*pendingCall{c.start("slow", struct{}{}), c.start("slow", struct{}{})}
+			k.hears(t, "slow")
+			lose(k, c)
+			waitFor(t, "the loss", func() bool { return !c.alive() })
+			for _, p := range append(calls, c.start("slow", struct{}{})) {
+				_, err := p.wait(t.Context())
+				if !errors.Is(err, &wireError{Code: codeLocked}) || !strings.Contains(err.Error(), "keepmum unlock") {
+					t.Errorf("wait = %v, want locked and what to do", err)
+				}
+			}
+			if len(c.pending) != 0 {
+				t.Errorf("%d calls are still pending", len(c.pending))
+			}
+		})
+	}
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+)
+
+var commands []*command
+
+// keeperPatience is longer than a keeper that works lets a caller wait.
+const keeperPatience = maxWait + 15*time.Second
+
+// errNoKeeper matches every error that says no keeper runs.
+var errNoKeeper = wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
+
+func jsonFlag(f *flag.FlagSet, o *options) { f.BoolVar(&o.json, "json", false, "print JSON") }
+
+// init fills the table: a literal that mentions help would be a cycle.
+func init() {
+	commands = []*command{
+		{name: "unlock", args: "[--notify PROGRAM]", short: "open the vault here and ask about requests", run: runUnlock,
+			long: "Opens the vault in this terminal, makes it on first use, and stays: requests appear here\n" +
+				"and wait for a key. Ctrl-C locks: grants and mounts end, the key is wiped.",
+			flags: func(f *flag.FlagSet, o *options) {
+				f.StringVar(&o.notify, "notify", "", "run `PROGRAM` with one line of text for each request")
+				f.BoolVar(&o.again, "again", false, "offer to unlock again after an idle lock")
+			}},
+		{name: "lock", short: "lock: end the keeper, its grants and mounts", run: runLock,
+			long: "Ends the keeper, wherever it runs. Every grant is dropped and every mount removed."},
+		{name: "status", args: "[--json]", short: "show the keeper, mounts, last reads, grants", run: runStatus,
+			flags: jsonFlag, long: "Shows whether a keeper runs, its mounts with their latest read, and the grants in force."},
+		{name: "list", args: "[--json] [ENV]", short: "list Environments, or the variables of one", run: runList,
+			flags: jsonFlag, long: "Lists names, never values."},
+		{name: "set", args: "[--plain] ENV NAME", short: "set a variable; the value is typed unseen", run: runSet,
+			long: "Reads the value unseen from the terminal, or from standard input, of which one final\n" +
+				"newline is dropped. Makes the Environment where there is none.",
+			flags: func(f *flag.FlagSet, o *options) {
+				f.BoolVar(&o.plain, "plain", false, "the value is no secret: do not conceal it in output")
+			}},
+		{name: "unset", args: "ENV NAME...", short: "remove variables", run: runUnset,
+			long: "Removes variables and their values."},
+		{name: "import", args: "[--mount] ENV FILE", short: "import a .env file", run: runImport,
+			long: "Stores the variables of a .env file in an Environment, made where there is none.",
+			flags: func(f *flag.FlagSet, o *options) {
+				f.BoolVar(&o.mount, "mount", false, "replace the file by a mount, once its variables are stored")
+			}},
+		{name: "mount", args: "ENV [PATH]", short: "serve an Environment as a .env (default ./.env)", run: runMount,
+			long: "Serves an Environment at a path. Each process that opens it is shown and must be approved."},
+		{name: "unmount", args: "[PATH]", short: "end a mount (default ./.env)", run: runUnmount,
+			long: "Removes the mount at a path, also one whose folder is gone."},
+		{name: "env", args: "create|rename|delete ENV [NEW]", short: "make, rename or delete an Environment", run: runEnv,
+			long: "keepmum env create ENV\nkeepmum env rename ENV NEW\nkeepmum env delete ENV"},
+		{name: "mcp", short: "the MCP server, started by a client", run: runMCP,
+			long: "Speaks the Model Context Protocol on standard input and output. A client starts it:\n\n" +
+				"  codex mcp add keepmum -- keepmum mcp\n  claude mcp add keepmum -- keepmum mcp"},
+		{name: "policy", args: "[--json] [test ACTION [ENV]]", short: "show the policy, or what a request would get", run: runPolicy,
+			long: "Shows the policy in force and where each part came from. With test, says what a request\n" +
+				"would get and by which rule, without asking anybody.",
+			flags: func(f *flag.FlagSet, o *options) {
+				jsonFlag(f, o)
+				f.StringVar(&o.program, "program", "", "`PATH` of the program that asks")
+				f.StringVar(&o.dir, "dir", "", "its working `DIRECTORY` (default: this one)")
+				f.StringVar(&o.agent, "agent", "no", "`WHETHER` an agent started it: yes, no, unknown")
+				f.StringVar(&o.via, "via", "", "`WAY` it asks: mcp, command, mount (default: by action)")
+			}},
+		{name: "revoke", args: "[--all] [GRANT...]", short: "end grants", run: runRevoke,
+			long: "Ends the grants with these numbers (keepmum status lists them), or all. A \"never\" lasts\n" +
+				"until lock.",
+			flags: func(f *flag.FlagSet, o *options) {
+				f.BoolVar(&o.all, "all", false, "end all grants")
+			}},
+		{name: "log", args: "[--json] [--verify]", short: "show the audit log, or check it", run: runLog,
+			long: "Shows what was asked, decided and delivered. With --verify, names the first line that\n" +
+				"was changed, removed or added.",
+			flags: func(f *flag.FlagSet, o *options) {
+				jsonFlag(f, o)
+				f.BoolVar(&o.verify, "verify", false, "check the log; needs a keeper or the passphrase")
+			}},
+		{name: "passwd", short: "change the passphrase", run: runPasswd,
+			long: "Changes the vault's passphrase. No keeper may run."},
+		{name: "demo", short: "the whole story in a throw-away home, by itself", run: runDemo,
+			long: "Starts a keeper in a throw-away home, speaks MCP to it as an agent would, answers its\n" +
+				"prompts by a script, reads the mount as an approved and as a refused process, and shows\n" +
+				"every message. Nothing is left behind. Ends with 1 if anything was not as told."},
+		{name: "completion", args: "bash|zsh|fish", short: "print a completion script", run: runCompletion,
+			long: "  bash: source <(keepmum completion bash)\n  zsh:  source <(keepmum completion zsh)\n" +
+				"  fish: keepmum completion fish | source"},
+		{name: "version", short: "print the version", run: runVersion, long: "Prints the version."},
+		{name: "help", args: "[COMMAND]", short: "print this, or the help of a command", run: runHelp,
+			long: "Prints help on standard output."},
+		{name: "reaper", hidden: true, run: func(c *cli, _ []string) error { runReaper(c.in); return nil }},
+		{name: "demo-agent", hidden: true, run: runDemoAgent},
+		{name: "demo-reader", hidden: true, run: runDemoReader},
+	}
+}
+
+func runVersion(c *cli, args []string) error {
+	fmt.Fprintf(c.out, "keepmum %s\n", versionText())
+	return c.want(args, 0, 0)
+}
+
+func runUnlock(c *cli, args []string) error {
+	if err := c.want(args, 0, 0); err != nil {
+		return err
+	}
+	err := unlock(c.opt.notify, c.opt.again)
+	if errors.Is(err, errInterrupt) || errors.Is(err, errHangup) || errors.Is(err, context.Canceled) {
+		return errSilent
+	}
+	return err
+}
+
+// withKeeper sends one request to the keeper and waits for what comes of it,
+// however long the person takes. Where no keeper runs, this process is one for
+// the time of the request: the same code, and the passphrase is the yes.
+func (c *cli) withKeeper(method string, args map[string]any, into any) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	home, user, err := homeDir()
+	if err != nil {
+		return err
+	}
+	var raw json.RawMessage
+	client, err := dialKeeper(home)
+	switch {
+	case err == nil:
+		defer client.close()
+		raw, err = c.sendRequest(ctx, client, method, args)
+	case errors.Is(err, errNoKeeper):
+		raw, err = asOwnKeeper(ctx, home, user, method, args)
+	}
+	if err != nil {
+		return err
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(raw, into)
+}
+
+// sendRequest asks the running keeper. The keeper lets a caller wait for 45 s
+// at a time; the same call joins the request that still waits.
+func (c *cli) sendRequest(ctx context.Context, client *keeperClient, method string, args map[string]any) (json.RawMessage, error) {
+	told := time.AfterFunc(400*time.Millisecond, func() {
+		fmt.Fprintln(c.err, "keepmum: waiting for your answer in the keeper's terminal")
+	})
+	defer told.Stop()
+	for {
+		p := client.start(method, requestParams(args, ""))
+		once, cancel := context.WithTimeout(ctx, keeperPatience)
+		raw, err := p.wait(once)
+		cancel()
+		if ctx.Err() != nil {
+			p.cancel()
+			return nil, errInterrupt
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			return nil, errors.New("the keeper does not answer: look at its terminal")
+		}
+		var w *wireError
+		if errors.As(err, &w) && w.Code == codeWaiting {
+			continue
+		}
+		return raw, err
+	}
+}
+
+// requestParams are what travels with a request on the socket.
+func requestParams(args map[string]any, claim string) map[string]any {
+	if args == nil {
+		args = map[string]any{}
+	}
+	return map[string]any{"arguments": args, "claim": claim}
+}
+
+// ownYes is the asker of a keeper of one command: the passphrase typed for it
+// was the approval. The policy still denies what it denies.
+type ownYes struct{}
+
+func (ownYes) ask(context.Context, *request, bool, time.Duration) answer {
+	return answer{word: answerOnce, by: "person: passphrase"}
+}
+
+func (ownYes) count() int { return 0 }
+
+// asOwnKeeper opens the vault for one request. It implements the last
+// paragraph of *Keeper and socket* (SPEC §4).
+func asOwnKeeper(ctx context.Context, home, user, method string, args map[string]any) (json.RawMessage, error) {
+	p, err := loadPolicy(adminPolicy, policyPath(home), user)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := takeHome(home)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	v, err := openForCommand(ctx, home)
+	if err != nil {
+		return nil, err
+	}
+	k, err := newKeeper(home, user, v, p)
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	defer k.close()
+	k.asker = ownYes{}
+	self, err := lookup(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(requestParams(args, ""))
+	if err != nil {
+		return nil, err
+	}
+	out, err := k.dispatch(ctx, &caller{peer: self, self: self, conn: 1}, method, raw)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
+}
+
+// openForCommand asks for the passphrase in this command's terminal.
+func openForCommand(ctx context.Context, home string) (*vault, error) {
+	t, err := openTerminal()
+	if err != nil {
+		return nil, errors.New(`no keeper runs, and there is no terminal to ask for the passphrase: ` +
+			`start "keepmum unlock" in a terminal of your own`)
+	}
+	defer t.close()
+	return openAtTerminal(ctx, t, home, false)
+}
+
+// readValue reads a value unseen, or from standard input where that is no
+// terminal; there one final newline is dropped.
+func (c *cli) readValue(name string) ([]byte, error) {
+	if !term.IsTerminal(int(c.in.Fd())) {
+		v, err := io.ReadAll(io.LimitReader(c.in, maxValue+2))
+		return bytes.TrimSuffix(v, []byte("\n")), err
+	}
+	t, err := openTerminal()
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	return t.secret(context.Background(), fmt.Sprintf("value of %s (not shown): ", clean(name, 60)))
+}
+
+// absolute makes a path given on the command line absolute.
+func absolute(path string) (string, error) {
+	if path == "" {
+		path = ".env"
+	}
+	return filepath.Abs(path)
+}
+
+// print writes JSON where it was asked for, else what text writes.
+func (c *cli) print(v any, text func(io.Writer)) error {
+	if c.opt.json {
+		e := json.NewEncoder(c.out)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(v)
+	}
+	w := tabwriter.NewWriter(c.out, 0, 8, 2, ' ', 0)
+	text(w)
+	return w.Flush()
+}

@@ -1,0 +1,472 @@
+package main
+
+// One open of a mount, from its first sign to its end of file. Nothing is
+// written before the reader is known, approved, known again and alone; every
+// way out tells the reader and the keeper (SPEC §7.2).
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	settleTime   = 5 * time.Millisecond
+	lookRounds   = 6 // the pause doubles: an open takes 0.3 s on a busy machine
+	deliveryTime = time.Minute
+	scanTime     = 10 * time.Millisecond // spent on looking for strangers
+	holdersMax   = 16
+	pipeMax      = 1 << 20
+)
+
+// The line that a reader gets instead of values: libraries run on without
+// variables, so that an empty file would not be understood.
+const (
+	lineRefused   = "# keepmum: not approved\n"
+	lineContested = "# keepmum: opened by two processes at once, read it again\n"
+	lineUnseen    = "# keepmum: not approved (reader cannot be identified)\n"
+)
+
+// verdict is how an open came out, other than delivered. It is an error so
+// that it can be the cause of a context's end.
+type verdict struct {
+	word, detail string
+	line         string // for the reader
+}
+
+// removed ends the opens of a mount that is taken away.
+var removed = &verdict{endRefused, "the mount was removed", lineRefused}
+
+func (v *verdict) Error() string { return v.word + ": " + v.detail }
+
+// holder is a process that has a pipe open.
+type holder struct {
+	pid    int
+	writes bool
+}
+
+// visit is one open under way.
+type visit struct {
+	*pipes
+	m       *mountPoint
+	i       *instance
+	crowded bool
+	who     *process
+}
+
+// serve sees one open through: who, may they, the text, the end of file, and
+// the word for the record.
+func (v *visit) serve() {
+	t := v.count.tally(v.i)
+	if t.opens == 0 && t.gone {
+		v.retire() // touched or removed, but nobody waits for an answer
+		return
+	}
+	out := v.identify()
+	if out == nil {
+		out = v.askAndDeliver()
+	}
+	others := v.bystanders(out)
+	v.answer(out)
+	v.retire()
+	v.handler.ended(v.m.mount, v.who, out.word, out.detail)
+	if v.who != nil {
+		v.who.close()
+	}
+	for _, p := range others {
+		v.handler.ended(v.m.mount, p, out.word, out.detail)
+		if p != nil {
+			p.close()
+		}
+	}
+}
+
+// disturbed says what is in the way of this reader having the pipe alone.
+func (v *visit) disturbed() *verdict {
+	t := v.count.tally(v.i)
+	switch {
+	case t.lost:
+		return &verdict{endContested, "the system lost count of opens", lineContested}
+	case t.opens > 1:
+		return &verdict{endContested, fmt.Sprintf("%d opens of one pipe", t.opens), lineContested}
+	case t.gone:
+		return &verdict{endAbandoned, "the reader closed it", ""}
+	case t.closes > 0: // somebody closed and somebody has it: one process, twice
+		return &verdict{endContested, "opened again while it was open", lineContested}
+	case t.attribs > 0:
+		return &verdict{endRefused, "another process changed the pipe", lineRefused}
+	case isClosed(v.m.gone):
+		return removed
+	}
+	return nil
+}
+
+// clean is disturbed for the moment before writing: no name leads to the pipe
+// and nobody may open it.
+func (v *visit) clean() *verdict {
+	var st unix.Stat_t
+	if err := unix.Fstat(v.i.w, &st); err != nil || st.Nlink != 0 || st.Mode&0o777 != 0 {
+		return &verdict{endRefused, "another process changed the pipe", lineRefused}
+	}
+	return v.disturbed()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause waits a while, less if the mount is removed.
+func (v *visit) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-v.m.gone:
+	}
+}
+
+// identify finds the process behind the open. It looks until two looks in a
+// row agree, since a shell's child execs and an open takes time to finish; a
+// probe that has closed is dropped without a question (SPEC §7.3).
+func (v *visit) identify() *verdict {
+	if v.crowded {
+		return &verdict{endRefused, "too many readers wait", lineRefused}
+	}
+	var last []holder
+	for round := range lookRounds {
+		now := holders(v.i, round > 0)
+		if len(now) > 0 && slices.Equal(now, last) {
+			break
+		}
+		last = now
+		v.pause(settleTime << round)
+		if bad := v.disturbed(); bad != nil {
+			return bad
+		}
+	}
+	return v.name(last)
+}
+
+// name looks up who of the holders reads.
+func (v *visit) name(hs []holder) *verdict {
+	if len(hs) == 0 {
+		return &verdict{endUnseen, "no process can be seen that has the pipe open", lineUnseen}
+	}
+	who, err := oneLine(pidsOf(hs))
+	if errors.Is(err, errStrangers) {
+		return &verdict{endContested, err.Error(), lineContested}
+	}
+	if err != nil {
+		if bad := v.disturbed(); bad != nil {
+			return bad // it ended while it was looked up
+		}
+		return &verdict{endUnseen, err.Error(), lineUnseen}
+	}
+	v.who = who
+	who.agent = agentOf(who, v.handler.agentKnown)
+	if who.uid != unix.Geteuid() {
+		return &verdict{endUnseen, fmt.Sprintf("the reader is user %d", who.uid), lineUnseen}
+	}
+	return v.onlyReads(hs)
+}
+
+func pidsOf(hs []holder) (pids []int) {
+	for _, h := range hs {
+		pids = append(pids, h.pid)
+	}
+	return pids
+}
+
+// onlyReads refuses who could write into the pipe: it is no reader, and its
+// own write end would keep every reader from the end of file.
+func (v *visit) onlyReads(hs []holder) *verdict {
+	if slices.ContainsFunc(hs, func(h holder) bool { return h.writes }) {
+		return &verdict{endNotReader, "opened for writing", ""}
+	}
+	return nil
+}
+
+// askAndDeliver gets the keeper's answer and carries it out.
+func (v *visit) askAndDeliver() *verdict {
+	text, bad := v.ask()
+	defer clear(text)
+	if bad != nil {
+		return bad
+	}
+	return v.deliver(text)
+}
+
+// ask waits for the keeper's decision; closing, ending and one more open
+// withdraw the question (SPEC §7.2).
+func (v *visit) ask() ([]byte, *verdict) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		v.watch(ctx, cancel)
+	}()
+	text, err := v.handler.approve(ctx, v.m.mount, v.who)
+	cancel(nil)
+	<-watched
+	var bad *verdict
+	if errors.As(context.Cause(ctx), &bad) {
+		return text, bad
+	}
+	if err != nil {
+		return text, &verdict{endRefused, err.Error(), lineRefused}
+	}
+	return text, nil
+}
+
+// watch ends a question whose reader is not there or not alone any more.
+func (v *visit) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	tick := time.NewTicker(tickTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-v.m.gone:
+		case <-v.i.event:
+		case <-tick.C:
+		}
+		bad := v.disturbed()
+		if bad == nil && !v.who.alive() {
+			bad = &verdict{endAbandoned, "the reader has ended", lineRefused}
+		}
+		if bad != nil {
+			cancel(bad)
+			return
+		}
+	}
+}
+
+// recheck makes sure that the process that was approved is still the one that
+// reads: no exec, nobody else who holds the descriptor (SPEC §7.2).
+func (v *visit) recheck() *verdict {
+	hs := holders(v.i, false)
+	line := func(h holder) bool { return h.pid == v.who.pid || v.who.hasAncestor(h.pid) }
+	mine := slices.ContainsFunc(hs, func(h holder) bool { return h.pid == v.who.pid })
+	if !mine || slices.ContainsFunc(hs, func(h holder) bool { return !line(h) }) {
+		return &verdict{endRefused, "another process has the pipe than the approved one", lineRefused}
+	}
+	if err := v.who.same(); err != nil {
+		return &verdict{endRefused, err.Error(), lineRefused}
+	}
+	return v.onlyReads(hs)
+}
+
+// deliver sends the comment line, waits until it was taken, and then sends the
+// rest: a reader that comes back for more is running, which leaves a prepared
+// thief next to no time, and whoever came was counted (SPEC §7.2).
+func (v *visit) deliver(text []byte) *verdict {
+	if !bytes.HasPrefix(text, []byte("#")) || !bytes.Contains(text, []byte("\n")) {
+		return &verdict{endRefused, "internal error: a text without its comment line", lineRefused}
+	}
+	if bad := v.recheck(); bad != nil {
+		return bad
+	}
+	if err := unix.Fchmod(v.i.w, 0); err != nil {
+		return &verdict{endRefused, "the pipe cannot be closed to others", lineRefused}
+	}
+	sizePipe(v.i.w, min(len(text), pipeMax))
+	head := bytes.IndexByte(text, '\n') + 1
+	if _, bad := v.send(text[:head]); bad != nil {
+		v.reclaim()
+		return bad
+	}
+	sent, bad := v.send(text[head:])
+	before := v.count.tally(v.i)
+	if bad != nil {
+		v.reclaim()
+	}
+	// After reclaiming, so that whoever could have read is counted; but where
+	// our own opens are counted too, the number before it must do.
+	after := v.count.tally(v.i)
+	if exact, _ := v.count.exact(); !exact {
+		after = before
+	}
+	if sent > 0 && (after.opens > 1 || after.attribs > 0 || after.lost) {
+		return &verdict{endTainted, "another process was at the pipe while values were in it", ""}
+	}
+	if bad != nil {
+		return bad
+	}
+	return &verdict{word: endDelivered}
+}
+
+// send writes data and waits until all of it was taken. Each piece has the
+// clean check directly before it. A mount that is removed while a reader is in
+// the middle of its text lets it finish, shortly.
+func (v *visit) send(data []byte) (sent int, bad *verdict) {
+	start := time.Now()
+	moved, left := start, 0
+	for {
+		queue := queued(v.i)
+		if sent == len(data) && queue == 0 {
+			return sent, nil
+		}
+		bad := v.clean()
+		if sent == len(data) && queued(v.i) == 0 {
+			return sent, nil // it took the last and closed meanwhile
+		}
+		if bad != nil && (bad != removed || sent == 0) {
+			return sent, bad
+		}
+		n := v.write(data[sent:])
+		sent += n
+		if n > 0 || queue != left {
+			moved, left = time.Now(), queue
+		}
+		patience, total := v.patience, deliveryTime
+		if bad != nil {
+			patience, total = min(patience, 3*tickTime), time.Second
+		}
+		if time.Since(moved) > patience || time.Since(start) > total {
+			return sent, &verdict{endAbandoned, "the reader does not read", lineRefused}
+		}
+		v.await()
+	}
+}
+
+// write puts in what fits; a full pipe takes nothing.
+func (v *visit) write(data []byte) int {
+	if len(data) == 0 {
+		return 0
+	}
+	n, _ := unix.Write(v.i.w, data)
+	return max(n, 0)
+}
+
+// await sleeps until something happens to the pipe, or for one tick.
+func (v *visit) await() {
+	select {
+	case <-v.i.event:
+	case <-time.After(tickTime):
+	}
+}
+
+// reclaim takes back what nobody has read, so that it cannot be read later.
+func (v *visit) reclaim() {
+	// A forked child of ours would be the last to close the read end, and be
+	// taken for a reader.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	unix.Fchmod(v.i.w, 0o600)
+	r, err := readEnd(v.i)
+	if err != nil {
+		return
+	}
+	defer unix.Close(r)
+	buf := make([]byte, 64<<10)
+	defer clear(buf)
+	for {
+		if n, err := unix.Read(r, buf); n <= 0 && err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// answer writes the line for whoever did not get the text. Two readers of one
+// pipe get one line each if the first has taken its own before the second
+// comes.
+func (v *visit) answer(out *verdict) {
+	times := 1
+	if out.word == endContested {
+		times = min(max(v.count.tally(v.i).opens, 1), holdersMax)
+	}
+	for k := range times {
+		if k > 0 {
+			v.pause(settleTime)
+		}
+		unix.Write(v.i.w, []byte(out.line))
+		for end := time.Now().Add(tickTime); times > 1 && time.Now().Before(end) && queued(v.i) > 0; {
+			v.await()
+		}
+	}
+}
+
+// bystanders are the other opens of a contested pipe, nil for one that nobody
+// is seen behind: each is recorded.
+func (v *visit) bystanders(out *verdict) (others []*process) {
+	if out.word != endContested {
+		return nil
+	}
+	opens := min(v.count.tally(v.i).opens, holdersMax)
+	for _, h := range holders(v.i, true) {
+		if len(others)+1 >= opens && v.who != nil || len(others) >= opens {
+			break
+		}
+		if v.who != nil && v.who.pid == h.pid {
+			continue
+		}
+		if p, err := lookup(h.pid); err == nil {
+			p.agent = agentOf(p, v.handler.agentKnown)
+			others = append(others, p)
+		}
+	}
+	if v.who == nil && len(others) > 0 {
+		v.who, others = others[0], others[1:]
+	}
+	for len(others)+1 < opens {
+		others = append(others, nil)
+	}
+	return others
+}
+
+// retire ends the pipe for its reader.
+func (v *visit) retire() {
+	unix.Fchmod(v.i.w, 0o600) // it is empty now, and linger must open it
+	v.i.late = inodeOf(v.i.w)
+	closeEnd(v.i)
+}
+
+// linger answers who found the name before it led elsewhere but was so slow
+// that the write end was gone: it would wait in open for ever. Nobody else can
+// be meant when everybody who was counted has closed.
+func (s *pipes) linger(i *instance) {
+	defer unix.Close(i.late)
+	defer s.count.forget(i) // before its number is given to another file
+	select {
+	case s.lingering <- struct{}{}:
+		defer func() { <-s.lingering }()
+	default:
+		return
+	}
+	for tick, last := 0, false; tick < lingerTicks && !last; tick++ {
+		select {
+		case <-i.event:
+		case <-time.After(tickTime):
+		case <-s.done:
+			time.Sleep(settleTime)
+			last = true
+		}
+		if !s.leftBehind(i) {
+			continue
+		}
+		if w, err := reopen(i.late, "", unix.O_WRONLY); err == nil {
+			unix.Write(w, []byte(lineRefused))
+			unix.Close(w)
+		}
+	}
+}
+
+// leftBehind reports whether everybody who opened i has closed it. Two closes
+// may be counted as one where the count is not exact; then who can be seen
+// must do.
+func (s *pipes) leftBehind(i *instance) bool {
+	t := s.count.tally(i)
+	if exact, _ := s.count.exact(); !exact && t.opens > 1 {
+		return len(holders(i, true)) == 0
+	}
+	return t.closes >= t.opens
+}

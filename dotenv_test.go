@@ -1,0 +1,400 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestEncodePortable has the value classes that were measured with 36 readers,
+// and which quoting is to be picked.
+func TestEncodePortable(t *testing.T) {
+	tests := []struct {
+		name, value, want string
+		warn              bool
+	}{
+		{"plain token", "sk_live_4eC39HqLyjWDarjtT1zdp7dc", `sk_live_4eC39HqLyjWDarjtT1zdp7dc`,
+			false},
+		{"base64", "aGVsbG8gd29ybGQ+/w==", `aGVsbG8gd29ybGQ+/w==`, false},
+		{"number", "5432", `5432`, false},
+		{"true", "true", `true`, false},
+		{"empty", "", ``, false},
+		{"every bare character", "Az09_.,/:@%+^!?*-=~", `Az09_.,/:@%+^!?*-=~`, false},
+		{"= first", "=a", `'=a'`, false},
+		{"~ first", "~/src", `'~/src'`, false},
+		{"brackets and braces", "[a]{b}", `'[a]{b}'`, false},
+		{"URL with ? and &", "https://h/p?a=1&b=2", `'https://h/p?a=1&b=2'`, false},
+		{"space", "a b", `'a b'`, false},
+		{"spaces at the ends", "  a  ", `'  a  '`, false},
+		{"tab", "a\tb", "'a\tb'", false},
+		{"# after a space", "a #b", `'a #b'`, false},
+		{"#", "a#b", `'a#b'`, false},
+		{"$", "a$HOME", `'a$HOME'`, false},
+		{"bcrypt hash", "$2b$12$abcdefghijklmnopqrstuv", `'$2b$12$abcdefghijklmnopqrstuv'`,
+			false},
+		{"command", "a$(touch canary)b", `'a$(touch canary)b'`, false},
+		{"backslash", `a\b`, `'a\b'`, false},
+		{"regex", `^\d+$`, `'^\d+$'`, false},
+		{"Windows path", `C:\new\table`, `'C:\new\table'`, false},
+		{"backslash at the end", `C:\dir\`, `'C:\dir\'`, true},
+		{"double quotes", `say "hi"`, `'say "hi"'`, false},
+		{"JSON", `{"a": 1}`, `'{"a": 1}'`, false},
+		{"JSON with escaped newline", `{"key": "a\nb"}`, `'{"key": "a\nb"}'`, false},
+		{"single quote", "it's", `"it's"`, false},
+		{"single quote and #", "it's #1", `"it's #1"`, false},
+		{"single quote and newline", "it's\nso", "\"it's\nso\"", false},
+		{"single quote and $", "it's $HOME", `"it's \$HOME"`, true},
+		{"both quotes", `it's "x"`, `"it's \"x\""`, true},
+		{"single quote and backslash", `it's \n`, `"it's \\n"`, true},
+		{"single quote and backtick", "it's `x`", "\"it's \\`x\\`\"", true},
+		{"backtick", "a`cmd`b", "'a`cmd`b'", false},
+		{"newline", "a\nb", "\"a\nb\"", false},
+		{"PEM", "-----BEGIN X-----\nAbc=\n-----END X-----\n",
+			"\"-----BEGIN X-----\nAbc=\n-----END X-----\n\"", false},
+		{"newline and double quote", "{\n \"a\": 1\n}", "'{\n \"a\": 1\n}'", false},
+		{"newline and $", "a\n$b", "'a\n$b'", true},
+		{"newline and backtick", "a\n`b`", "'a\n`b`'", false},
+		{"CR", "a\rb", `"a\rb"`, true},
+		{"CR LF", "a\r\nb", `"a\r\nb"`, true},
+		{"CR and everything", "\r\n\\\"$`'", "\"\\r\\n\\\\\\\"\\$\\`'\"", true},
+		{"UTF-8", "é 世", `'é 世'`, false},
+		{"UTF-8 without space", "é世", `'é世'`, false},
+		{"shell characters", "a;b|c&d(e)<f>", `'a;b|c&d(e)<f>'`, false},
+		{"control character", "a\x1bb", "'a\x1bb'", false},
+	}
+	for _, test := range tests {
+		got, warn, err := encodeValue(dialectPortable, []byte(test.value))
+		if err != nil || string(got) != test.want || warn != test.warn {
+			t.Errorf("%s: %q = %s, %t, %v, want %s, %t", test.name, test.value, got, warn, err,
+				test.want, test.warn)
+		}
+		checkReadsBack(t, dialectPortable, []byte(test.value))
+		checkReadsBack(t, dialectShell, []byte(test.value))
+	}
+}
+
+// TestEncodePortableBare tries each character of ASCII, inside and first.
+func TestEncodePortableBare(t *testing.T) {
+	const bare = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.,/:@%+^!?*-"
+	for c := byte(1); c < 0x80; c++ {
+		inside, _, _ := encodeValue(dialectPortable, []byte{'a', c})
+		first, _, _ := encodeValue(dialectPortable, []byte{c, 'a'})
+		if want := strings.IndexByte(bare+"=~", c) >= 0; want != (len(inside) == 2) {
+			t.Errorf("a%c = %s", c, inside)
+		}
+		if want := strings.IndexByte(bare, c) >= 0; want != (len(first) == 2) {
+			t.Errorf("%ca = %s", c, first)
+		}
+	}
+}
+
+func TestEncodeShell(t *testing.T) {
+	for value, want := range map[string]string{"": `''`, "a": `'a'`, "it's": `'it'\''s'`,
+		"'":         `''\'''`,
+		"a\r\n$`\\": "'a\r\n$`\\'"} {
+		got, warn, err := encodeValue(dialectShell, []byte(value))
+		if err != nil || string(got) != want || warn {
+			t.Errorf("%q = %s, %t, %v, want %s", value, got, warn, err, want)
+		}
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	for _, d := range []dialect{dialectPortable, dialectShell} {
+		for _, value := range []string{"canary\x00", "canary\xff", "canary\xed\xa0\x80"} {
+			got, _, err := encodeValue(d, []byte(value))
+			if err == nil || got != nil || strings.Contains(err.Error(), "canary") {
+				t.Errorf("%s %q = %q, %v, want an error that tells nothing", d, value, got, err)
+			}
+		}
+	}
+	if _, _, err := encodeValue("js", []byte("a")); err == nil ||
+		err.Error() != `unsupported dialect "js"` {
+		t.Errorf("unknown dialect: %v", err)
+	}
+}
+
+func TestDialectFor(t *testing.T) {
+	for exe, want := range map[string]dialect{"/usr/bin/bash": dialectShell,
+		"/bin/dash": dialectShell,
+		"/bin/sh":   dialectShell, "/usr/bin/zsh": dialectShell, "/bin/ksh": dialectShell,
+		"/bin/mksh": dialectShell, "/bin/busybox": dialectPortable,
+		"/usr/bin/node":  dialectPortable,
+		"/opt/bash/node": dialectPortable, "/usr/bin/bash (deleted)": dialectPortable,
+		"": dialectPortable} {
+		if got := dialectFor(exe); got != want {
+			t.Errorf("dialectFor(%q) = %q, want %q", exe, got, want)
+		}
+	}
+}
+
+func TestEncodeEnv(t *testing.T) {
+	vars := []*variable{{name: "B", value: secret("it's")}, {name: "EMPTY", value: secret{}},
+		{name: "KEY", placeholder: true}, {name: "A", value: secret("x\ny"), concealed: true}}
+	want := "# keepmum: acme-dev\nB=\"it's\"\nEMPTY=\n# KEY= (no value yet)\nA=\"x\ny\"\n"
+	got, err := encodeEnv(dialectPortable, "acme-dev", vars)
+	if err != nil || string(got) != want {
+		t.Errorf("encodeEnv = %q, %v, want %q", got, err, want)
+	}
+	for name, want := range map[string]string{"a\nB=1": "# keepmum: a<U+000A>B=1\n",
+		"dir\\": "# keepmum: dir\\ \n"} {
+		if got, err := encodeEnv(dialectPortable, name, nil); err != nil || string(got) != want {
+			t.Errorf("encodeEnv(%q) = %q, %v, want %q", name, got, err, want)
+		}
+	}
+	for _, name := range []string{"", "1A", "A-B", "A B", "A\nB", "A=$(id)", "É"} {
+		if text, err := encodeEnv(dialectPortable, "e", []*variable{{name: name}}); err == nil {
+			t.Errorf("a variable named %q: %q", name, text)
+		}
+	}
+	_, err = encodeEnv(dialectShell, "e", []*variable{{name: "BAD", value: secret("canary\x00")}})
+	if err == nil || !strings.Contains(err.Error(), `"BAD"`) || strings.Contains(err.Error(),
+		"canary") {
+		t.Errorf("a value with NUL: %v", err)
+	}
+}
+
+// TestEncodeEnvLeavesNoCopies checks that the text never moves while it grows.
+func TestEncodeEnvLeavesNoCopies(t *testing.T) {
+	for _, d := range []dialect{dialectPortable, dialectShell} {
+		vars := []*variable{{name: "A", value: secret(strings.Repeat("'", 5000))},
+			{name: "B", value: secret(strings.Repeat("'\"", 5000))}, {name: "C",
+				placeholder: true}}
+		if n := testing.AllocsPerRun(10, func() { encodeEnv(d, "e\\", vars) }); n > 20 {
+			t.Errorf("%s: %v allocations", d, n)
+		}
+		text, err := encodeEnv(d, "e\\", vars)
+		if err != nil || cap(text) < len(text) || cap(text) > 200_000 {
+			t.Errorf("%s: %d of %d bytes, %v", d, len(text), cap(text), err)
+		}
+	}
+}
+
+func checkReadsBack(t *testing.T, d dialect, value []byte) {
+	t.Helper()
+	vars := []*variable{{name: "BEFORE", value: secret("1")}, {name: "V", value: value},
+		{name: "AFTER", value: secret("2")}}
+	text, err := encodeEnv(d, "e", vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, problems := parseEnv(text)
+	if len(problems) != 0 || len(lines) != len(vars) {
+		t.Fatalf("%s: %q reads back as %d variables, %v", d, text, len(lines), problems)
+	}
+	for i, v := range vars {
+		if lines[i].name != v.name || !bytes.Equal(lines[i].value, v.value) {
+			t.Errorf("%s: %q reads back as %s %q, want %s %q", d, text, lines[i].name,
+				lines[i].value, v.name, v.value)
+		}
+	}
+}
+
+// TestShells sources the encoded text in the shells there are and compares
+// byte for byte. A command that ran would leave a file.
+func TestShells(t *testing.T) {
+	const count = 300
+	tried := 0
+	for _, shell := range []string{"sh", "bash", "dash", "zsh", "ksh", "mksh"} {
+		program, err := exec.LookPath(shell)
+		if err != nil {
+			continue
+		}
+		tried++
+		for _, d := range []dialect{dialectPortable, dialectShell} {
+			random := rand.New(rand.NewPCG(1, 2))
+			vars := make([]*variable, count)
+			for i := range vars {
+				// CR is the one thing that shells do not get from portable.
+				vars[i] = &variable{name: fmt.Sprintf("V%d", i), value: nasty(random,
+					d == dialectShell)}
+			}
+			checkShell(t, program, d, vars)
+		}
+	}
+	if tried == 0 {
+		t.Fatal("no shell to try")
+	}
+}
+
+func checkShell(t *testing.T, program string, d dialect, vars []*variable) {
+	dir := t.TempDir()
+	text, err := encodeEnv(d, "$(touch canary) `touch canary` ; touch canary", vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := ". ./file.env\n"
+	var want []byte
+	for _, v := range vars {
+		script += fmt.Sprintf("printf '%%s\\0' \"$%s\"\n", v.name)
+		want = append(append(want, v.value...), 0)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file.env"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-c", script)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=" + dir}
+	got, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %.200q", program, err, got)
+	}
+	for i, value := range bytes.Split(bytes.TrimSuffix(got, []byte{0}), []byte{0}) {
+		if i >= len(vars) || !bytes.Equal(value, vars[i].value) {
+			t.Fatalf("%s, %s: value %d is %q, want %q", program, d, i, value, vars[min(i,
+				len(vars)-1)].value)
+		}
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s, %s: %d bytes, want %d", program, d, len(got), len(want))
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("%s, %s: a command ran: %v", program, d, files)
+	}
+}
+
+// nasty returns a value that does something to whoever quotes carelessly.
+func nasty(random *rand.Rand, cr bool) []byte {
+	parts := []string{"$(touch canary)", "`touch canary`", ";touch canary;", "\ntouch canary\n",
+		"'", "\"",
+		"\\", "\\\n", "$", "${HOME}", "$HOME", "$$", "!!", "!$", "#", " # ", "=", "~", "~root",
+		"&", "|", "<f", ">canary",
+		"(", ")", "{a,b}", "*", "?", "[a]", " ", "\t", "\n", "\x01", "\x1b", "\x7f", "é", "世",
+		"😀", "\u202e",
+		"a", "B", "0", "_", "'\\''", "'\"'\"'", "\\'", "\\\"", "%s", "\\n", "\\0", "EOF",
+		"&&touch canary"}
+	if cr {
+		parts = append(parts, "\r", "\r\n")
+	}
+	var value []byte
+	for range random.IntN(9) {
+		value = append(value, parts[random.IntN(len(parts))]...)
+	}
+	return value
+}
+
+// TestEnvVectors runs testdata/dotenv; each file says its form.
+func TestEnvVectors(t *testing.T) {
+	files, _ := filepath.Glob("testdata/dotenv/*.txt")
+	if len(files) < 12 {
+		t.Fatalf("%d vectors, want 12 or more", len(files))
+	}
+	for _, file := range files {
+		head, text := readVector(t, file)
+		var values map[string]string
+		if err := json.Unmarshal([]byte(head["values"]), &values); err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if d, ok := head["encode"]; ok {
+			checkEncodeVector(t, file, head, dialect(d), values, text["env"])
+			continue
+		}
+		lines, problems := parseEnv([]byte(text["env"]))
+		got := make(map[string]string)
+		for _, line := range lines {
+			got[line.name] = string(line.value)
+		}
+		var numbers []string
+		for _, p := range problems {
+			numbers = append(numbers, fmt.Sprint(p.line))
+		}
+		if !maps.Equal(got, values) || strings.Join(numbers, " ") != head["problems"] {
+			t.Errorf("%s: %q, problems %v", file, got, problems)
+		}
+	}
+}
+
+func checkEncodeVector(t *testing.T, file string, head map[string]string, d dialect,
+	values map[string]string, want string) {
+	var vars []*variable
+	warned := false
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		vars = append(vars, &variable{name: name, value: secret(values[name])})
+		_, warn, _ := encodeValue(d, []byte(values[name]))
+		warned = warned || warn
+		checkReadsBack(t, d, []byte(values[name]))
+	}
+	got, err := encodeEnv(d, "vector", vars)
+	if err != nil || string(got) != want || fmt.Sprint(warned) != head["warn"] {
+		t.Errorf("%s: encodeEnv = %q, warn %t, %v, want %q", file, got, warned, err, want)
+	}
+}
+
+// readVector reads comment lines, "name: value" lines, and parts that begin
+// with a line "-- name --". A part whose name ends in .json-string is one.
+func readVector(t testing.TB, file string) (head, parts map[string]string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, parts = make(map[string]string), make(map[string]string)
+	part := ""
+	for line := range strings.Lines(string(text)) {
+		name, ok := strings.CutPrefix(line, "-- ")
+		switch {
+		case ok && strings.HasSuffix(name, " --\n"):
+			part = strings.TrimSuffix(name, " --\n")
+			parts[part] = ""
+		case part != "":
+			parts[part] += line
+		case line != "\n" && line[0] != '#':
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+			head[name] = strings.TrimSpace(value)
+		}
+	}
+	if encoded, ok := parts["env.json-string"]; ok {
+		var plain string
+		if err := json.Unmarshal([]byte(encoded), &plain); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		parts["env"] = plain
+	}
+	return head, parts
+}
+
+// FuzzEnv: whatever is encoded reads back exactly, and nothing stops parseEnv.
+func FuzzEnv(f *testing.F) {
+	files, _ := filepath.Glob("testdata/dotenv/*.txt")
+	if len(files) == 0 {
+		f.Fatal("no seeds")
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 100 {
+		f.Add(nasty(random, true))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		lines, problems := parseEnv(text)
+		for _, line := range lines {
+			if line.value == nil || line.line < 1 || !isEnvName([]byte(line.name)) {
+				t.Errorf("parseEnv(%q): %+v", text, line)
+			}
+		}
+		for _, p := range problems {
+			if p.line < 1 || p.line > 1+bytes.Count(text, []byte("\n")) {
+				t.Errorf("parseEnv(%q): %s", text, p)
+			}
+		}
+		for _, d := range []dialect{dialectPortable, dialectShell} {
+			if _, _, err := encodeValue(d, text); err == nil {
+				checkReadsBack(t, d, text)
+			}
+		}
+	})
+}

@@ -1,0 +1,8 @@
+//go:build !linux && !darwin
+
+package main
+
+import "errors"
+
+// denyTracing has no counterpart here.
+func denyTracing() error { return errors.ErrUnsupported }

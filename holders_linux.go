@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// holders lists the processes of our user that have i open, newest first.
+// Without all it stops at the first one and its ancestors; with all it goes on
+// for scanTime to find strangers. Threads with a table of their own, protected
+// processes and descriptors in flight are not seen: the count of opens is what
+// says that nobody else reads (SPEC §7.3).
+func holders(i *instance, all bool) (found []holder) {
+	seen := map[int]bool{os.Getpid(): true}
+	look := func(pid int) bool {
+		if seen[pid] {
+			return false
+		}
+		seen[pid] = true
+		h, ok := holds(pid, i)
+		if ok && len(found) < holdersMax {
+			found = append(found, h)
+		}
+		return ok
+	}
+	var end time.Time
+	for _, pid := range newestFirst() {
+		if !end.IsZero() && time.Now().After(end) {
+			break
+		}
+		if !look(pid) {
+			continue
+		}
+		for up, k := parentOf(pid), 0; up > 1 && k < ancestorsMax; up, k = parentOf(up), k+1 {
+			look(up)
+		}
+		if !all {
+			break
+		}
+		if end.IsZero() {
+			end = time.Now().Add(scanTime)
+		}
+	}
+	return found
+}
+
+func parentOf(pid int) int {
+	st, _ := readStat(pid)
+	return st.parent
+}
+
+// newestFirst lists all processes, beginning with the last number given out
+// and going round: a reader is nearly always young.
+func newestFirst() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	pids := make([]int, 0, len(names))
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	load, _ := os.ReadFile("/proc/loadavg")
+	last, _ := strconv.Atoi(strings.TrimSpace(string(load[bytes.LastIndexByte(load, ' ')+1:])))
+	k, _ := slices.BinarySearch(pids, last+1)
+	slices.Reverse(pids[:k])
+	slices.Reverse(pids[k:])
+	return pids
+}
+
+// holds looks through the descriptors of one process. The mode of the link in
+// /proc/PID/fd is what the descriptor was opened for; one opened by O_PATH has
+// none and is no open.
+func holds(pid int, i *instance) (holder, bool) {
+	h := holder{pid: pid}
+	var st unix.Stat_t
+	path := procPath(pid, "fd")
+	if unix.Stat(path, &st) != nil || int(st.Uid) != unix.Geteuid() {
+		return h, false
+	}
+	dir, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return h, false
+	}
+	defer unix.Close(dir)
+	found := false
+	buf := make([]byte, 8<<10)
+	for n, _ := unix.Getdents(dir, buf); n > 0; n, _ = unix.Getdents(dir, buf) {
+		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
+		for _, name := range names {
+			if unix.Fstatat(dir, name, &st, 0) != nil || st.Ino != i.ino || st.Dev != i.dev {
+				continue
+			}
+			if unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mode&0o600 == 0 {
+				continue
+			}
+			writes, reads := st.Mode&0o200 != 0, st.Mode&0o400 != 0
+			if !reads && name == strconv.Itoa(i.w) && parentOf(pid) == os.Getpid() {
+				continue // a child of ours that has not exec'ed yet, with our own end
+			}
+			found = true
+			h.writes = h.writes || writes
+		}
+	}
+	return h, found
+}

@@ -1,0 +1,176 @@
+package main
+
+// Calls of tools: held against the schema, sent to the keeper, waited for no
+// longer than clients bear, and answered in the words of the call's revision.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// How long a call waits for the person, and how often it says so: below the
+// 60 s that many clients give a call. Variables for the tests' sake.
+var (
+	waitForPerson = 45 * time.Second
+	progressEvery = 5 * time.Second
+)
+
+var (
+	errTooMany = fmt.Errorf("%d calls are under way: wait for one to end, then call again",
+		maxUnderWay)
+	errInternal = errors.New("internal error: see the server's log, then call again")
+)
+
+// callTool starts a tool's call. What is no call at all is a protocol error;
+// what a model can mend is a result it gets to read (from 2025-11-25).
+func (b *bridge) callTool(r *mcpRequest) {
+	name, err := decodeText(r.members["name"])
+	t, args := toolNamed(name), r.members["arguments"]
+	if args == nil {
+		args = json.RawMessage("{}")
+	}
+	switch {
+	case err != nil:
+		r.fail(codeInvalidParams, `missing "name": a string`)
+		return
+	case t == nil:
+		r.fail(codeInvalidParams, "unknown tool: %q", cut(name, 64))
+		return
+	case args[0] != '{':
+		r.fail(codeInvalidParams, `"arguments" must be an object`)
+		return
+	}
+	if err := t.check(args); err != nil && r.revision <= "2025-06-18" {
+		r.fail(codeInvalidParams, "%v", err)
+		return
+	} else if err != nil {
+		b.result(r, nil, fmt.Errorf("%v; correct the arguments and call again", err))
+		return
+	}
+	ctx, cancel := context.WithCancel(b.ctx)
+	if !b.begin(r.id, cancel) {
+		cancel()
+		b.result(r, nil, errTooMany)
+		return
+	}
+	b.working.Go(func() {
+		defer cancel()
+		result, err := b.ask(ctx, r, t, args)
+		b.end(r.id)
+		if ctx.Err() != nil {
+			r.reply(nil) // cancelled: "MUST NOT send any further messages for it"
+			return
+		}
+		b.result(r, result, err)
+	})
+}
+
+// begin notes that a request is under way, if there is room. A subscription has
+// nothing to cancel.
+func (b *bridge) begin(id json.RawMessage, cancel func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.underWay) >= maxUnderWay {
+		return false
+	}
+	b.underWay[string(id)] = cancel
+	return true
+}
+
+func (b *bridge) end(id json.RawMessage) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.underWay, string(id))
+}
+
+// result answers a call: structured content and the same as text, or for an
+// error text alone, since clients hold what is structured against the schema.
+func (b *bridge) result(r *mcpRequest, result json.RawMessage, err error) {
+	text, answer := string(result), map[string]any{}
+	if err != nil {
+		text, answer["isError"] = err.Error(), true
+	} else if r.revision >= "2025-06-18" {
+		answer["structuredContent"] = result
+	}
+	answer["content"] = []map[string]string{{"type": "text", "text": text}}
+	b.succeed(r, answer)
+}
+
+// ask sends a call to the keeper and waits for its answer as long as a client
+// may be kept waiting. When it gives up, the question stays: the same call
+// joins it. A cancelled call withdraws it. It implements *Requests, prompts,
+// grants* (SPEC §5).
+func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
+	args json.RawMessage) (result json.RawMessage, err error) {
+	defer func() {
+		if recover() != nil {
+			// The panic's own text could hold an argument, so the stack alone is logged.
+			fmt.Fprintf(b.log, "keepmum: internal error in %s:\n%s", t.name, debug.Stack())
+			result, err = nil, errInternal
+		}
+	}()
+	keeper, err := b.connect()
+	if err != nil {
+		return nil, err
+	}
+	call := keeper.start(t.name, map[string]any{"arguments": args, "claim": r.claim})
+	steps := int(waitForPerson / progressEvery)
+	for step := 1; ; step++ {
+		slice, stop := context.WithTimeout(ctx, progressEvery)
+		result, err = call.wait(slice)
+		stop()
+		switch {
+		case ctx.Err() != nil:
+			call.cancel()
+			return nil, ctx.Err()
+		case err == nil && (result == nil || result[0] != '{'):
+			return nil, errInternal
+		case !errors.Is(err, context.DeadlineExceeded):
+			return result, err
+		case step >= steps:
+			return nil, fmt.Errorf("%s still waits for the person to answer in keepmum's "+
+				"terminal: ask them to, then make the same call with the same arguments, "+
+				"which continues it", t.name)
+		}
+		b.progress(r, step, steps)
+	}
+}
+
+// progress tells a client that asked for it that the call waits: notifications
+// "MUST only reference tokens that were provided in an active request".
+func (b *bridge) progress(r *mcpRequest, step, steps int) {
+	token := r.meta["progressToken"]
+	if token == nil || token[0] != '"' && !integerID.Match(token) {
+		return
+	}
+	b.send(&message{method: "notifications/progress", params: encodeJSON(map[string]any{
+		"progressToken": token, "progress": step, "total": steps,
+		"message": "waiting for the person to answer in keepmum's terminal"})})
+}
+
+// connect returns the connection to the keeper that all calls share, made when
+// the first call needs it and again after a lock.
+func (b *bridge) connect() (*keeperClient, error) {
+	b.dialing.Lock()
+	defer b.dialing.Unlock()
+	if b.keeper != nil && b.keeper.alive() {
+		return b.keeper, nil
+	}
+	keeper, err := dialKeeper(b.home)
+	if err == nil {
+		b.keeper = keeper
+	}
+	return keeper, err
+}
+
+func (b *bridge) disconnect() {
+	b.dialing.Lock()
+	defer b.dialing.Unlock()
+	if b.keeper != nil {
+		b.keeper.close()
+	}
+}

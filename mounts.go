@@ -1,0 +1,414 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// The states of a mount.
+const (
+	mountServed   = "served"
+	mountOrphaned = "orphaned" // its folder is gone: listed, and not counted
+	mountBlocked  = "blocked"  // something else stands at the path
+	mountLocked   = "locked"   // remembered; served from the next unlock
+)
+
+// served is what the keeper knows of one mount while it is unlocked.
+type served struct {
+	path, target string
+	state, why   string
+	place        *place
+	last         *lastRead
+}
+
+// lastRead is the latest read of a mount, for status.
+type lastRead struct {
+	Time    time.Time `json:"time"`
+	Program string    `json:"program"`
+	PID     int       `json:"pid"`
+	Outcome string    `json:"outcome"`
+}
+
+// find returns the Environment and the mount at a path.
+func (d *vaultData) mountAt(path string) (*environment, *mount) {
+	for _, e := range d.environments {
+		for _, m := range e.mounts {
+			if m.path == path {
+				return e, m
+			}
+		}
+	}
+	return nil, nil
+}
+
+// newMount checks a path before anybody is asked. It implements *Making one*
+// (SPEC §7.1).
+func (c *call) newMount() error {
+	if err := c.findEnvironment(); err != nil {
+		return err
+	}
+	if given := c.args.EnvironmentName; given != "" && given != c.env.name {
+		return misuse("the Environment with this id is named %q, not %q", c.env.name, given)
+	}
+	if err := c.openPlace(c.args.MountPath); err != nil {
+		return err
+	}
+	if e, _ := c.k.vault.view().mountAt(c.place.path); e != nil && e.id != c.env.id {
+		return misuse("%q is mounted already, from the Environment %q: unmount it first", c.place.path, e.name)
+	}
+	kind, err := c.place.occupant(c.k.ourTarget)
+	switch {
+	case err != nil:
+		return misuse("%v", err)
+	case kind == placeFile:
+		return misuse("%q is a regular file: import it with import_env_file and mount, or move it away", c.place.path)
+	case kind != placeEmpty && kind != placeOurs:
+		return misuse("%q is in the way (%s): move it away, or mount elsewhere", c.place.path, kind)
+	}
+	c.r.object.names = c.env.names()
+	return c.mayMount()
+}
+
+// openPlace holds the folder of a path and shows the path as resolved.
+func (c *call) openPlace(path string) (err error) {
+	if c.place, err = openPlace(path, c.k.forbidden()...); err != nil {
+		return misuse("%v", err)
+	}
+	c.r.object.path = c.place.path
+	return nil
+}
+
+// forbidden are the folders where nothing is mounted or imported from.
+func (k *keeper) forbidden() []string {
+	list := []string{k.home}
+	if k.pipes != nil {
+		list = append(list, filepath.Dir(k.runDir))
+	}
+	return list
+}
+
+// mayMount looks at Git and at the limit.
+func (c *call) mayMount() (err error) {
+	if c.git, err = gitState(c.place.path); err != nil {
+		return misuse("%v", err)
+	}
+	if c.git.tracked {
+		return misuse("%q is tracked by Git: run git rm --cached on it and commit, then mount", c.place.path)
+	}
+	if c.git.inWorkTree && !c.git.ignored {
+		c.r.object.notes = append(c.r.object.notes,
+			"approving adds "+c.git.pattern+" to the work tree's .git/info/exclude")
+	}
+	n := 0
+	for _, e := range c.k.vault.view().environments {
+		for _, m := range e.mounts {
+			if c.k.stateOf(m.path) != mountOrphaned && m.path != c.place.path {
+				n++
+			}
+		}
+	}
+	if n >= c.k.policy.MaxMounts {
+		return misuse("%d mounts exist already, as many as the policy allows (maxMounts): unmount one", n)
+	}
+	return nil
+}
+
+// mount remembers the mount, then serves it.
+func (c *call) mount() (any, error) {
+	if c.git.inWorkTree && !c.git.ignored {
+		if err := addExclude(c.git); err != nil {
+			return nil, err
+		}
+	}
+	path := c.place.path
+	err := c.change(func(_ *vaultData, e *environment) error {
+		if slices.ContainsFunc(e.mounts, func(m *mount) bool { return m.path == path }) {
+			return nil
+		}
+		e.mounts = append(e.mounts, &mount{path: path, dialect: string(dialectPortable), enabled: true,
+			excluded: c.git.inWorkTree && !c.git.ignored})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.k.serve(path); err != nil {
+		c.forget(path)
+		return nil, err
+	}
+	return result{"mountPath": path, "environmentId": c.r.object.environmentID, "enabled": true}, nil
+}
+
+// forget takes a mount back that could not be served.
+func (c *call) forget(path string) {
+	c.change(func(_ *vaultData, e *environment) error {
+		e.mounts = slices.DeleteFunc(e.mounts, func(m *mount) bool { return m.path == path })
+		return nil
+	})
+	c.k.unserve(path)
+}
+
+// knownMount finds the mount to be ended, also one whose folder is gone.
+func (c *call) knownMount() error {
+	path := c.args.MountPath
+	e, _ := c.k.vault.view().mountAt(path)
+	if e == nil {
+		if parent, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			path = filepath.Join(parent, filepath.Base(path))
+			e, _ = c.k.vault.view().mountAt(path)
+		}
+	}
+	if e == nil {
+		return misuse("nothing is mounted at %q", c.args.MountPath)
+	}
+	c.env = e
+	c.r.object.environment, c.r.object.environmentID, c.r.object.path = e.name, idText(e.id), path
+	return nil
+}
+
+func (c *call) unmount() (any, error) {
+	path := c.r.object.path
+	err := c.change(func(_ *vaultData, e *environment) error {
+		e.mounts = slices.DeleteFunc(e.mounts, func(m *mount) bool { return m.path == path })
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.k.unserve(path)
+	return result{"mountPath": path}, nil
+}
+
+func (c *call) listMounts() (any, error) {
+	if err := c.findEnvironment(); err != nil {
+		return nil, err
+	}
+	list := []result{}
+	for _, m := range c.env.mounts {
+		list = append(list, result{"mountPath": m.path, "enabled": m.enabled, "state": c.k.stateOf(m.path)})
+	}
+	return result{"localEnvFiles": list}, nil
+}
+
+// stateOf says how a mount stands. A folder may go at any time.
+func (k *keeper) stateOf(path string) string {
+	if k.pipes == nil {
+		return mountLocked
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return mountOrphaned
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.served[path]
+	if s == nil {
+		return mountLocked
+	}
+	if s.state == mountServed {
+		if t, err := os.Readlink(path); err != nil || t != s.target {
+			return mountBlocked
+		}
+	}
+	return s.state
+}
+
+// ourTarget recognizes a link of ours by where it points.
+func (k *keeper) ourTarget(target string) bool {
+	return k.pipes != nil && runDirOf(filepath.Dir(k.runDir), target) != ""
+}
+
+// serveAll serves what the vault remembers, at unlock.
+func (k *keeper) serveAll() {
+	for _, e := range k.vault.view().environments {
+		for _, m := range e.mounts {
+			if err := k.serve(m.path); err != nil {
+				k.say("   not mounted: %s\n", clean(err.Error(), 200))
+			}
+		}
+	}
+}
+
+// serve puts a FIFO behind a remembered mount and the link at its path.
+func (k *keeper) serve(path string) error {
+	if k.pipes == nil {
+		return nil
+	}
+	e, _ := k.vault.view().mountAt(path)
+	if e == nil {
+		return errors.New("no such mount")
+	}
+	k.mu.Lock()
+	s := k.served[path]
+	k.mu.Unlock()
+	if s != nil && k.stateOf(path) == mountServed {
+		return nil
+	}
+	k.unserve(path)
+	s = &served{path: path, state: mountBlocked}
+	err := k.link(s, e)
+	if err != nil {
+		s.why = err.Error()
+		if _, gone := os.Stat(filepath.Dir(path)); errors.Is(gone, os.ErrNotExist) {
+			s.state = mountOrphaned
+		}
+		k.pipes.remove(path)
+	}
+	k.mu.Lock()
+	k.served[path] = s
+	k.mu.Unlock()
+	return err
+}
+
+// link makes the FIFO and then the name that leads to it.
+func (k *keeper) link(s *served, e *environment) (err error) {
+	if s.place, err = openPlace(s.path, k.forbidden()...); err != nil {
+		return err
+	}
+	if s.target, err = k.pipes.add(s.path, filepath.Base(s.path), e.changed); err == nil {
+		k.reaper.add(s.path, s.target)
+		err = s.place.link(s.target, k.ourTarget)
+	}
+	if err != nil {
+		k.reaper.remove(s.path)
+		s.place.close()
+		s.place = nil
+		return err
+	}
+	s.state = mountServed
+	return nil
+}
+
+// unserve ends a mount: name, FIFO, and the wait of its readers.
+func (k *keeper) unserve(path string) {
+	k.mu.Lock()
+	s := k.served[path]
+	delete(k.served, path)
+	k.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if s.place != nil {
+		s.place.unlink(s.target)
+		s.place.close()
+		k.reaper.remove(path)
+	}
+	k.pipes.remove(path)
+	k.grants.revoke(func(g *grant) bool { return g.request.via == viaMount && g.request.object.path == path })
+}
+
+// touch tells the mounts of an Environment that it changed: only that, and
+// never a read, may look like an edit (SPEC §7.4).
+func (k *keeper) touch(environmentID string) {
+	e := k.vault.view().environmentByID(environmentID)
+	if e == nil || k.pipes == nil {
+		return
+	}
+	for _, m := range e.mounts {
+		k.pipes.touch(m.path, e.changed)
+	}
+}
+
+// approve answers one identified reader: the request of SPEC §5 with the open
+// as its action. It implements *One private pipe for each open* (SPEC §7.2),
+// step 5 and the record of step 7.
+func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte, error) {
+	e, m := k.vault.view().mountAt(path)
+	if e == nil {
+		return nil, errors.New("no such mount")
+	}
+	r := readRequest(e, path, who)
+	defer func() {
+		k.mu.Lock()
+		k.reading[readKey(r)] = r.number
+		k.mu.Unlock()
+	}()
+	if k.justRefused(r) {
+		k.record(r, "", "deny", "the no of a moment ago", "")
+		return nil, errors.New("the no of a moment ago")
+	}
+	if a, err := k.allow(ctx, r); err != nil {
+		k.noteRefusal(r)
+		return nil, errors.New(a.by)
+	}
+	// Look again: the Environment may have changed while the person thought.
+	e, m = k.vault.view().mountAt(path)
+	if e == nil || readRequest(e, path, who).subject() != r.subject() {
+		return nil, errors.New("the Environment changed while the question was open")
+	}
+	return encodeEnv(dialectOf(m, who), e.name, e.variables)
+}
+
+func readRequest(e *environment, path string, who *process) *request {
+	return &request{actor: who, via: viaMount, action: actRead, object: object{
+		environment: e.name, environmentID: idText(e.id), path: path, names: e.names()}}
+}
+
+// dialectOf is the mount's own choice, else the program's where it is certain.
+func dialectOf(m *mount, who *process) dialect {
+	if m.dialect != "" && m.dialect != string(dialectPortable) {
+		return dialect(m.dialect)
+	}
+	return dialectFor(who.exe)
+}
+
+// justRefused makes a no cover one load, as a yes does.
+func (k *keeper) justRefused(r *request) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at, ok := k.refusals[readKey(r)]
+	return ok && time.Since(at) < refusalLasts
+}
+
+func (k *keeper) noteRefusal(r *request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, at := range k.refusals {
+		if time.Since(at) >= refusalLasts {
+			delete(k.refusals, key)
+		}
+	}
+	k.refusals[readKey(r)] = time.Now()
+	k.refused++
+}
+
+func readKey(r *request) string {
+	return fmt.Sprintf("%d/%d %s", r.actor.pid, r.actor.start, r.object.path)
+}
+
+// ended records how one open came out, and says aloud what the reader's
+// program will not: most libraries run on without variables (SPEC §7.2).
+func (k *keeper) ended(path string, who *process, word, detail string) {
+	e, _ := k.vault.view().mountAt(path)
+	if e == nil {
+		e = &environment{}
+	}
+	if who == nil {
+		who = &process{}
+	}
+	r := readRequest(e, path, who)
+	k.mu.Lock()
+	r.number = k.reading[readKey(r)]
+	k.mu.Unlock()
+	outcome := word
+	if detail != "" {
+		outcome += ": " + detail
+	}
+	if err := k.record(r, "", "", "", outcome); err != nil {
+		k.say(" the audit log cannot be written: %s\n", clean(err.Error(), 200))
+	}
+	k.mu.Lock()
+	delete(k.reading, readKey(r))
+	if s := k.served[path]; s != nil {
+		s.last = &lastRead{Time: time.Now(), Program: who.exe, PID: who.pid, Outcome: outcome}
+	}
+	k.mu.Unlock()
+	if word == endTainted {
+		k.grants.revoke(func(g *grant) bool { return g.request.object.path == path })
+	}
+	k.say("%s", renderRead(r, word, detail, k.user))
+}

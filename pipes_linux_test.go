@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func init() {
+	file := os.Getenv("KEEPMUM_TEST_FILE")
+	cat := func(fd int) {
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := unix.Read(fd, buf)
+			if n <= 0 && err != unix.EINTR {
+				return
+			}
+			os.Stdout.Write(buf[:max(n, 0)])
+		}
+	}
+	// opath holds the inode without opening it and opens it at a byte from stdin.
+	helpers["opath"] = func() {
+		fd, _ := unix.Open(file, unix.O_PATH, 0)
+		fmt.Println("held")
+		os.Stdin.Read(make([]byte, 1))
+		again, err := unix.Open(fdPath(fd), unix.O_RDONLY, 0)
+		if err != nil {
+			fmt.Print(err)
+			return
+		}
+		cat(again)
+	}
+	// exec opens and lets another program read, at once or at a byte from stdin.
+	helpers["exec"] = func() {
+		fd, _ := unix.Open(file, unix.O_RDONLY, 0)
+		if len(os.Args) > 1 {
+			os.Stdin.Read(make([]byte, 1))
+		}
+		unix.Dup2(fd, 0)
+		unix.Close(fd)
+		syscall.Exec("/bin/cat", []string{"cat"}, nil)
+	}
+	// thief opens another's pipe and takes what it gets.
+	helpers["thief"] = func() {
+		os.Chmod(file, 0o600)
+		fd, _ := unix.Open(file, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+		cat(fd)
+	}
+	// another reads as one whom the keeper cannot see.
+	helpers["another"] = func() {
+		runtimeHide()
+		fd, _ := unix.Open(file, unix.O_RDONLY, 0)
+		if os.Getuid() == 0 {
+			syscall.Setuid(65534)
+		}
+		cat(fd)
+	}
+	helpers["hardened"] = func() {
+		if err := harden(); err != nil {
+			fmt.Print(err)
+			return
+		}
+		fmt.Println("ready")
+		io.Copy(io.Discard, os.Stdin)
+	}
+	// keeper is the engine in a hardened process that serves one mount.
+	helpers["keeper"] = func() {
+		k := &keeperStub{text: testText(2000)}
+		err := harden()
+		s, err2 := newPipes(file, k, false)
+		if err != nil || err2 != nil {
+			fmt.Println(err, err2)
+			return
+		}
+		name, _ := s.add("m", ".env", changedTime)
+		fmt.Println(name)
+		io.Copy(io.Discard, os.Stdin)
+		s.close()
+	}
+}
+
+// runtimeHide makes the process invisible to others of its user.
+func runtimeHide() { unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+
+// untilCancelled asks a person who never answers.
+func untilCancelled(ctx context.Context, _ *process) error { <-ctx.Done(); return ctx.Err() }
+
+// firstLine waits for what a helper prints first.
+func (r *reader) firstLine() string {
+	waitFor(r.t, "a helper", func() bool { return strings.Contains(r.out.String(), "\n") })
+	line, _, _ := strings.Cut(r.out.String(), "\n")
+	return line
+}
+
+func TestPipesOneMoreOpen(t *testing.T) {
+	for _, c := range []struct {
+		name, helper string
+		flags        int
+	}{
+		{"reader", "read", unix.O_RDONLY},
+		{"writer", "writeonly", unix.O_WRONLY},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bothCounters(t, func(t *testing.T, e *engine) {
+				e.keeper.decide = untilCancelled
+				first := startHelper(t, "read", e.file)
+				waitFor(t, "the question", func() bool { return e.keeper.questions() != "" })
+				second := startHelper(t, c.helper, heldFile(t, first.cmd.Process.Pid))
+				waitFor(t, "both records", func() bool { return e.keeper.count(endContested) == 2 })
+				second.in.Close()
+				if got := first.wait(); !onlyLines(got, lineContested) {
+					t.Errorf("the first reader got %q", got)
+				}
+				if got := second.wait(); strings.Contains(got, "KEY") {
+					t.Errorf("the second one got %q", got)
+				}
+				e.keeper.decide = nil
+				e.mustRead(t)
+			})
+		})
+	}
+}
+
+// onlyLines reports whether text is line once or more often: two processes on
+// one pipe cannot be kept from taking each other's.
+func onlyLines(text, line string) bool {
+	return text != "" && strings.ReplaceAll(text, line, "") == ""
+}
+
+// heldFile finds the descriptor by which a process holds a FIFO named .env.
+func heldFile(t *testing.T, pid int) string {
+	dir := procPath(pid, "fd")
+	names, err := os.ReadDir(dir)
+	for _, n := range names {
+		if to, _ := os.Readlink(filepath.Join(dir, n.Name())); strings.Contains(to, "/.env") {
+			return filepath.Join(dir, n.Name())
+		}
+	}
+	t.Fatalf("the reader holds no pipe: %v", err)
+	return ""
+}
+
+func TestPipesHeldByPath(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		late, joins := startHelper(t, "opath", e.file), startHelper(t, "opath", e.file)
+		late.firstLine()
+		joins.firstLine()
+		e.keeper.decide = untilCancelled
+		first := startHelper(t, "read", e.file)
+		waitFor(t, "the question", func() bool { return e.keeper.questions() != "" })
+		joins.in.Write([]byte("x"))
+		for _, r := range []*reader{first, joins} {
+			if got := strings.TrimPrefix(r.wait(), "held\n"); strings.Contains(got, "KEY") {
+				t.Errorf("a reader of a shared pipe got %q", got)
+			}
+		}
+		waitFor(t, "both records", func() bool { return e.keeper.count(endContested) == 2 })
+		// The pipe has had its end; who finds it now would wait for ever.
+		late.in.Write([]byte("x"))
+		if got := late.wait(); got != "held\n"+lineRefused {
+			t.Errorf("the late one got %q", got)
+		}
+		e.keeper.decide = nil
+		e.mustRead(t)
+	})
+}
+
+func TestPipesHardLink(t *testing.T) {
+	e := newEngine(t, false)
+	link := filepath.Join(t.TempDir(), "link")
+	before, _ := os.Stat(e.file)
+	if got := startHelper(t, "link", e.file, link).wait(); got != "<nil>" {
+		t.Fatalf("link: %s", got)
+	}
+	waitFor(t, "another pipe to take the name", func() bool {
+		now, err := os.Stat(e.file)
+		return err == nil && !os.SameFile(before, now)
+	})
+	if got := startHelper(t, "read", link).wait(); strings.Contains(got, "KEY") {
+		t.Errorf("the link gave %.40q", got)
+	}
+	e.mustRead(t)
+}
+
+func TestPipesExec(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		if got := startHelper(t, "exec", e.file).wait(); got != e.keeper.text {
+			t.Errorf("cat got %.40q; %s", got, e.keeper.story())
+		}
+		if cat, _ := filepath.EvalSymlinks("/bin/cat"); e.keeper.questions() != filepath.Base(cat) {
+			t.Errorf("asked about %q, want %q", e.keeper.questions(), cat)
+		}
+		var r *reader
+		e.keeper.decide = func(_ context.Context, who *process) error {
+			r.in.Write([]byte("x")) // it execs after it was shown
+			for end := time.Now().Add(5 * time.Second); who.same() == nil && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			return nil
+		}
+		r = startHelper(t, "exec", e.file, "later")
+		if got := r.wait(); got != lineRefused {
+			t.Errorf("who was not approved got %.40q", got)
+		}
+	})
+}
+
+func TestPipesUnseen(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		if got := startHelper(t, "another", e.file).wait(); got != lineUnseen {
+			t.Errorf("an invisible reader got %.40q", got)
+		}
+		waitFor(t, "the record", func() bool { return e.keeper.all() == endUnseen })
+		if e.keeper.questions() != "" {
+			t.Error("somebody was asked")
+		}
+	})
+}
+
+func TestPipesLostEvents(t *testing.T) {
+	e := newEngine(t, false)
+	e.keeper.decide = untilCancelled
+	r := startHelper(t, "read", e.file)
+	waitFor(t, "the question", func() bool { return e.keeper.questions() != "" })
+	overflow := make([]byte, 24)
+	binary.NativeEndian.PutUint32(overflow, 24)
+	binary.NativeEndian.PutUint64(overflow[8:], unix.FAN_Q_OVERFLOW)
+	f := e.count.(*fanotify)
+	f.mu.Lock()
+	f.parseEvents(overflow)
+	f.mu.Unlock()
+	if got := r.wait(); got != lineContested {
+		t.Errorf("the reader got %q", got)
+	}
+	e.keeper.decide = nil
+	e.mustRead(t)
+}
+
+// TestPipesTainted lets a second process open while values are in the pipe.
+func TestPipesTainted(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		e.keeper.text = testText(200000)
+		r := startHelper(t, "part", e.file, "100000") // and takes no more
+		waitFor(t, "the question", func() bool { return e.keeper.questions() != "" })
+		held := heldFile(t, r.cmd.Process.Pid)
+		waitFor(t, "the pipe to be closed to others", func() bool {
+			var st unix.Stat_t
+			return unix.Stat(held, &st) == nil && st.Mode&0o777 == 0
+		})
+		time.Sleep(50 * time.Millisecond) // for the reader to take its part
+		thief := startHelper(t, "thief", held)
+		got := thief.wait()
+		waitFor(t, "the record", func() bool { return e.keeper.all() != "" })
+		if e.keeper.all() != endTainted {
+			t.Errorf("it ended %s; the thief got %.40q", e.keeper.story(), got)
+		}
+		r.in.Close()
+		e.keeper.text = testText(2000)
+		e.mustRead(t)
+	})
+}
+
+func TestPipesHostileSpares(t *testing.T) {
+	s := &pipes{spareDir: t.TempDir()}
+	var err error
+	for _, c := range []struct {
+		name  string
+		flags int
+	}{
+		{"reader", unix.O_RDONLY | unix.O_NONBLOCK},
+		{"reader and writer", unix.O_RDWR},
+	} {
+		for _, fallback := range []bool{false, true} {
+			s.made.Store(0)
+			if s.count, err = newCounter(fallback, func(counter) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+			// The first one is opened between its making and its watching.
+			s.count = early{s.count, c.flags, t}
+			if _, err := s.tryInstance(); err != errDisturbed {
+				t.Errorf("%s, fallback %v: %v, want %v", c.name, fallback, err, errDisturbed)
+			}
+			s.count.stop()
+			s.count.next()
+		}
+	}
+}
+
+// early opens each FIFO before it is counted.
+type early struct {
+	counter
+	flags int
+	t     *testing.T
+}
+
+func (a early) watch(i *instance, r int) error {
+	fd, err := unix.Open(i.file, a.flags|unix.O_CLOEXEC, 0)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { unix.Close(fd) })
+	return a.counter.watch(i, r)
+}
+
+func TestHardenedProcessIsClosed(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may look into every process")
+	}
+	r := startHelper(t, "hardened", "")
+	if line := r.firstLine(); line != "ready" {
+		t.Fatal(line)
+	}
+	for _, name := range []string{"fd", "mem", "environ", "maps"} {
+		path := procPath(r.cmd.Process.Pid, name)
+		f, err := os.Open(path)
+		if err == nil {
+			_, err = f.Read(make([]byte, 1))
+			f.Close()
+		}
+		if !os.IsPermission(err) {
+			t.Errorf("%s: %v, want permission denied", name, err)
+		}
+	}
+}
+
+func TestHardenedKeeperServes(t *testing.T) {
+	k := startHelper(t, "keeper", t.TempDir())
+	file := k.firstLine()
+	if got := startHelper(t, "read", file).wait(); got != testText(2000) {
+		t.Errorf("read %.40q from %q", got, file)
+	}
+	k.in.Close()
+	k.wait()
+}

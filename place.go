@@ -1,0 +1,374 @@
+package main
+
+// The rules that this file enforces (SPEC §7.1):
+//   - a path is absolute, clean, and resolved once; what was resolved is held as
+//     a descriptor, and everything after happens at that descriptor;
+//   - nothing foreign is ever replaced or removed: what is taken away is moved
+//     aside or exchanged first, looked at again, and put back if it is not ours.
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+)
+
+const importMax = 1 << 20 // bytes of an imported file: an Environment's limit (SPEC §3)
+
+// What occupant calls the three cases that a mount can live with. Every other
+// kind is a noun phrase for a refusal.
+const (
+	placeEmpty = "nothing"
+	placeOurs  = "our own link"
+	placeFile  = "a regular file"
+)
+
+// testOnlyBetween runs between a check and the change that follows it.
+var testOnlyBetween = func() {}
+
+// place is where a mount's link goes: a folder held open, and a name in it
+// (SPEC §7.1).
+type place struct {
+	path string   // resolved; what is shown and remembered
+	dir  *os.File // the parent folder
+	base string
+}
+
+// fileID says which file, and which state of it, was read.
+type fileID struct {
+	dev, ino    uint64
+	size, mtime int64 // bytes, nanoseconds
+}
+
+// idOf returns the identity of what st describes.
+func idOf(st *unix.Stat_t) fileID {
+	return fileID{uint64(st.Dev), uint64(st.Ino), st.Size, st.Mtim.Nano()}
+}
+
+// checkPath refuses every spelling of a path but the one that names it plainly
+// (SPEC §7.1).
+func checkPath(path string) error {
+	switch clean := filepath.Clean(path); {
+	case !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl):
+		return fmt.Errorf("path %q holds control characters or is not UTF-8: rename the folder", path)
+	case !filepath.IsAbs(path):
+		return fmt.Errorf("path %q is not absolute: give it from the root, such as %q",
+			path, "/home/you/app/.env")
+	case path != clean:
+		return fmt.Errorf("path %q is not clean: use %q", path, clean)
+	case path == "/":
+		return fmt.Errorf("path %q names a folder: add a file name, such as %q", path, "/app/.env")
+	}
+	return nil
+}
+
+// openPlace resolves path's folder once, checks it, and holds it. Folders in
+// closed, keepmum's own, are refused with all that is below them (SPEC §7.1).
+func openPlace(path string, closed ...string) (*place, error) {
+	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	asked := filepath.Dir(path)
+	parent, err := filepath.EvalSymlinks(asked)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("folder %q does not exist: create it first", asked)
+	} else if err != nil {
+		return nil, fmt.Errorf("folder %q cannot be used: %v", asked, err)
+	}
+	p := &place{path: filepath.Join(parent, filepath.Base(path)), base: filepath.Base(path)}
+	// The link in the folder's name may lead to a name that no JSON carries.
+	if err := checkPath(p.path); err != nil {
+		return nil, err
+	}
+	if p.dir, err = openFolder(parent, closed...); err != nil {
+		return nil, err
+	}
+	if err := checkFolder(p.dir, parent); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// openFolder opens a resolved path one name at a time and follows no symbolic
+// link, so that nothing swapped in on the way is entered. A folder in closed is
+// known by device and inode, however it is spelled.
+func openFolder(path string, closed ...string) (*os.File, error) {
+	fd, err := unix.Open("/", folderFlags, 0)
+	for _, name := range strings.Split(path, "/") {
+		if err != nil || name == "" {
+			continue
+		}
+		up := fd
+		fd, err = unix.Openat(up, name, folderFlags|unix.O_NOFOLLOW, 0)
+		unix.Close(up)
+		if err == nil && isOneOf(fd, closed) {
+			unix.Close(fd)
+			return nil, fmt.Errorf("%q is inside keepmum's own folder: choose a project's folder", path)
+		}
+	}
+	if err == unix.ENOTDIR || err == unix.ELOOP {
+		return nil, fmt.Errorf("%q is not a folder: choose a path in a folder", path)
+	} else if err != nil {
+		return nil, fmt.Errorf("cannot open folder %q: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// isOneOf reports whether fd is one of the folders.
+func isOneOf(fd int, folders []string) bool {
+	var a, b unix.Stat_t
+	for _, f := range folders {
+		if unix.Stat(f, &b) == nil && unix.Fstat(fd, &a) == nil && a.Dev == b.Dev && a.Ino == b.Ino {
+			return true
+		}
+	}
+	return false
+}
+
+// checkFolder refuses a folder in which somebody else could put another thing
+// in the place of the link (SPEC §7.1).
+func checkFolder(dir *os.File, name string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+		return fmt.Errorf("cannot look at folder %q: %v", name, err)
+	}
+	switch {
+	case int(st.Uid) != os.Geteuid() && st.Uid != 0:
+		return fmt.Errorf("folder %q belongs to user %d: choose a folder of your own", name, st.Uid)
+	case st.Mode&unix.S_ISVTX != 0 && st.Mode&0o022 != 0:
+		return fmt.Errorf("folder %q is shared and writable by others: use a folder of your own", name)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("folder %q is writable by others: run chmod go-w on it first", name)
+	}
+	return nil
+}
+
+// fd returns the folder's descriptor.
+func (p *place) fd() int { return int(p.dir.Fd()) }
+
+// close lets go of the folder.
+func (p *place) close() { p.dir.Close() }
+
+// occupant says what stands at the name: placeEmpty, placeOurs, placeFile, or
+// what else it is. The callback ours decides about a link's target.
+func (p *place) occupant(ours func(target string) bool) (kind string, err error) {
+	var st unix.Stat_t
+	switch err := unix.Fstatat(p.fd(), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); {
+	case err == unix.ENOENT:
+		return placeEmpty, nil
+	case err != nil:
+		return "", fmt.Errorf("cannot look at %q: %v", p.path, err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return placeFile, nil
+	case unix.S_IFDIR:
+		return "a directory", nil
+	case unix.S_IFIFO:
+		return "a FIFO", nil
+	case unix.S_IFSOCK:
+		return "a socket", nil
+	case unix.S_IFLNK:
+		target, err := p.target(p.base)
+		if err == nil && int(st.Uid) == os.Geteuid() && ours(target) {
+			return placeOurs, nil
+		}
+		return fmt.Sprintf("a symbolic link to %q", target), err
+	}
+	return "a device", nil
+}
+
+// target reads the link called name.
+func (p *place) target(name string) (string, error) {
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(p.fd(), name, buf)
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
+// link makes the name a symbolic link to target where there is nothing, or a
+// link of ours that is left over. symlinkat is exclusive by itself, so whoever
+// comes first keeps the name (SPEC §7.1).
+func (p *place) link(target string, ours func(target string) bool) error {
+	kind, err := p.occupant(ours)
+	if err != nil {
+		return err
+	}
+	testOnlyBetween()
+	switch kind {
+	case placeOurs:
+		old, err := p.target(p.base)
+		if err != nil || !ours(old) {
+			return fmt.Errorf("%q changed at this moment: nothing was replaced, try again", p.path)
+		}
+		if err := p.unlink(old); err != nil {
+			return err
+		}
+	case placeEmpty:
+	default:
+		return fmt.Errorf("%q is %s: move it away or choose another path", p.path, kind)
+	}
+	if err := unix.Symlinkat(target, p.fd(), p.base); err != nil {
+		return fmt.Errorf("cannot make the link %q: %v", p.path, err)
+	}
+	return p.isLink(p.base, target)
+}
+
+// isLink refuses anything at name but a link of ours to target.
+func (p *place) isLink(name, target string) error {
+	var st unix.Stat_t
+	err := unix.Fstatat(p.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK && int(st.Uid) == os.Geteuid() {
+		if got, err := p.target(name); err == nil && got == target {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not keepmum's link: it is left as it is", p.path)
+}
+
+// isFile refuses anything at name but the regular file want, unchanged.
+func (p *place) isFile(name string, want fileID) error {
+	var st unix.Stat_t
+	err := unix.Fstatat(p.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || idOf(&st) != want {
+		return fmt.Errorf("%q changed since it was read: it is left as it is, import it again", p.path)
+	}
+	return nil
+}
+
+// tempName returns a new name beside the link's own. It starts with the same
+// letters, so that a pattern such as .env* hides it from Git as well.
+func (p *place) tempName() string { return p.base + ".keepmum-" + rand.Text() }
+
+// replaceFile puts the link in the place of the file want, which an import has
+// read. The two are exchanged, so the file keeps existing until it is known to
+// be the right one; on any difference it goes back (SPEC §9).
+func (p *place) replaceFile(target string, want fileID) error {
+	if err := p.isFile(p.base, want); err != nil {
+		return err
+	}
+	testOnlyBetween()
+	temp := p.tempName()
+	if err := unix.Symlinkat(target, p.fd(), temp); err != nil {
+		return fmt.Errorf("cannot make a link beside %q: %v", p.path, err)
+	}
+	if err := renameExchange(p.fd(), temp, p.base); err != nil {
+		p.drop(temp, target)
+		return fmt.Errorf("cannot exchange %q with a link: %v: import it without mounting,"+
+			" move it away, then mount", p.path, err)
+	}
+	err := p.isFile(temp, want)
+	if err == nil {
+		if err = unix.Unlinkat(p.fd(), temp, 0); err == nil {
+			return nil
+		}
+		err = fmt.Errorf("cannot remove the file %q: %v", p.path, err)
+	}
+	if back := renameExchange(p.fd(), temp, p.base); back != nil {
+		return fmt.Errorf("%v; it is now named %q: move it back", err, temp)
+	}
+	p.drop(temp, target)
+	return err
+}
+
+// drop removes the temporary link, and only that.
+func (p *place) drop(temp, target string) {
+	if p.isLink(temp, target) == nil {
+		unix.Unlinkat(p.fd(), temp, 0)
+	}
+}
+
+// unlink removes the link if it is ours and leads to target. It is moved aside
+// and looked at again first: the name may hold another thing by then, which
+// gets its name back.
+func (p *place) unlink(target string) error {
+	if err := p.isLink(p.base, target); err != nil {
+		return err
+	}
+	testOnlyBetween()
+	temp := p.tempName()
+	if err := renameExclusive(p.fd(), p.base, temp); err != nil {
+		return fmt.Errorf("cannot remove the link %q: %v", p.path, err)
+	}
+	err := p.isLink(temp, target)
+	if err == nil {
+		return unix.Unlinkat(p.fd(), temp, 0)
+	}
+	if renameExclusive(p.fd(), temp, p.base) != nil {
+		return fmt.Errorf("%v, but is now named %q: move it back", err, temp)
+	}
+	return err
+}
+
+// openOwn opens a regular file of ours at a folder's descriptor: no symbolic
+// link is followed and a FIFO does not hold us up.
+func openOwn(dir int, name string, flags int, perm uint32) (*os.File, *unix.Stat_t, error) {
+	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	fd, err := unix.Openat(dir, name, flags, perm)
+	if err == unix.ELOOP {
+		return nil, nil, fmt.Errorf("%q is a symbolic link", name)
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("cannot open %q: %w", name, err)
+	}
+	var st unix.Stat_t
+	switch err = unix.Fstat(fd, &st); {
+	case err != nil:
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = fmt.Errorf("%q is not a regular file", name)
+	case int(st.Uid) != os.Geteuid():
+		err = fmt.Errorf("%q belongs to user %d, not to you", name, st.Uid)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fd), name), &st, nil
+}
+
+// readImport reads a .env file that is to be imported, and says which file that
+// was, for replaceFile (SPEC §9).
+func readImport(path string) (text []byte, id fileID, err error) {
+	if err := checkPath(path); err != nil {
+		return nil, fileID{}, err
+	}
+	// Looked at before it is opened: opening a mounted .env would be a read.
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fileID{}, fmt.Errorf("no file at %q: check the path", path)
+	case err != nil:
+		return nil, fileID{}, fmt.Errorf("cannot look at %q: %v", path, err)
+	case info.IsDir():
+		return nil, fileID{}, fmt.Errorf("%q is a directory: name the file in it", path)
+	case info.Mode()&(os.ModeSymlink|os.ModeNamedPipe) != 0:
+		return nil, fileID{}, fmt.Errorf("%q is a link or a FIFO: is it a mounted .env already?"+
+			" name a regular file", path)
+	}
+	f, st, err := openOwn(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
+	if err != nil {
+		return nil, fileID{}, fmt.Errorf("%v: name a regular file of your own", err)
+	}
+	defer f.Close()
+	if text, err = io.ReadAll(io.LimitReader(f, importMax+1)); err != nil {
+		return nil, fileID{}, fmt.Errorf("cannot read %q: %v", path, err)
+	}
+	if len(text) > importMax {
+		clear(text)
+		return nil, fileID{}, fmt.Errorf("%q is too large: more than %d bytes, split it", path, importMax)
+	}
+	var after unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &after); err != nil || idOf(&after) != idOf(st) {
+		clear(text)
+		return nil, fileID{}, fmt.Errorf("%q changed while it was read: import it again", path)
+	}
+	return text, idOf(st), nil
+}

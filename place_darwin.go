@@ -1,0 +1,16 @@
+package main
+
+import "golang.org/x/sys/unix"
+
+// folderFlags open a folder to work at.
+const folderFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
+
+// renameExchange swaps two names of one folder in one step.
+func renameExchange(dir int, a, b string) error {
+	return unix.RenameatxNp(dir, a, dir, b, unix.RENAME_SWAP)
+}
+
+// renameExclusive renames within one folder and replaces nothing.
+func renameExclusive(dir int, from, to string) error {
+	return unix.RenameatxNp(dir, from, dir, to, unix.RENAME_EXCL)
+}

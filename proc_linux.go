@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookup identifies the running process pid, with its ancestors. Everything in
+// the record was read while one pidfd was alive, so it belongs to one process
+// and not to a later one of the same number (SPEC §7.3).
+func lookup(pid int) (*process, error) {
+	handle, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("process %d cannot be held: %v", pid, err)
+	}
+	p, err := readProcess(pid)
+	if err != nil {
+		unix.Close(handle)
+		return nil, err
+	}
+	p.handle = handle
+	p.ancestors = readAncestors(p)
+	if !p.alive() {
+		p.close()
+		return nil, fmt.Errorf("process %d has ended", pid)
+	}
+	return p, nil
+}
+
+// alive reports whether the process that was looked up still runs.
+func (p *process) alive() bool {
+	if p.handle <= 0 {
+		return false
+	}
+	events, err := pollNow(p.handle, unix.POLLIN)
+	return err == nil && events == 0
+}
+
+// close gives the handle back; the process does not count as alive any more.
+func (p *process) close() {
+	if p.handle > 0 {
+		unix.Close(p.handle)
+	}
+	p.handle = 0
+}
+
+// readProcess reads what /proc shows of pid. The executable is read again at
+// the end: an exec in between would mix two programs in one record.
+func readProcess(pid int) (*process, error) {
+	for range 3 {
+		p, err := readOnce(pid)
+		if err != nil {
+			return nil, fmt.Errorf("process %d cannot be identified: %v", pid, err)
+		}
+		_, dev, ino, err := readExe(pid)
+		if err == nil && dev == p.exeDev && ino == p.exeIno {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("process %d changes too fast to be identified", pid)
+}
+
+// readOnce reads the record of pid; what cannot be read is an error, since it
+// could not be approved.
+func readOnce(pid int) (*process, error) {
+	st, err := readStat(pid)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{pid: pid, parent: st.parent, session: st.session, start: st.start,
+		tty: terminalName(st.tty)}
+	if p.uid, err = readUser(pid); err != nil {
+		return nil, err
+	}
+	if p.exe, p.exeDev, p.exeIno, err = readExe(pid); err != nil {
+		return nil, err
+	}
+	if p.args, err = readArgs(pid); err != nil {
+		return nil, err
+	}
+	p.dir, err = os.Readlink(procPath(pid, "cwd"))
+	return p, err
+}
+
+func procPath(pid int, name string) string {
+	return "/proc/" + strconv.Itoa(pid) + "/" + name
+}
+
+// statLine is what is used of /proc/PID/stat.
+type statLine struct {
+	parent, session, tty int
+	start                uint64
+}
+
+func readStat(pid int) (statLine, error) {
+	b, err := os.ReadFile(procPath(pid, "stat"))
+	if err != nil {
+		return statLine{}, err
+	}
+	return parseStat(string(b))
+}
+
+// parseStat reads a line of /proc/PID/stat. It is split at the last
+// parenthesis: a process names itself, and may call itself ") R 1 1 1".
+func parseStat(line string) (st statLine, err error) {
+	f := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
+	if len(f) < 20 {
+		return st, errors.New("malformed stat line")
+	}
+	if f[0] == "Z" || f[0] == "X" {
+		return st, errors.New("it has ended")
+	}
+	var errs [4]error
+	st.parent, errs[0] = strconv.Atoi(f[1])
+	st.session, errs[1] = strconv.Atoi(f[3])
+	st.tty, errs[2] = strconv.Atoi(f[4])
+	st.start, errs[3] = strconv.ParseUint(f[19], 10, 64)
+	return st, errors.Join(errs[:]...)
+}
+
+// readUser returns the user that the process is, if it is one only. The owner
+// of /proc/PID is no answer: it is root for every process that is protected.
+func readUser(pid int) (int, error) {
+	b, err := os.ReadFile(procPath(pid, "status"))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := bytes.Cut(b, []byte("\nUid:"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	ids := strings.Fields(string(line))
+	if len(ids) != 4 || len(slices.Compact(ids)) != 1 {
+		return 0, errors.New("it runs as more than one user")
+	}
+	return strconv.Atoi(ids[0])
+}
+
+// readExe returns the executable and its inode. The inode is that of the file
+// that runs, also where the name was deleted or given to another file.
+func readExe(pid int) (string, uint64, uint64, error) {
+	path := procPath(pid, "exe")
+	exe, err := os.Readlink(path)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "", 0, 0, err
+	}
+	return exe, st.Dev, st.Ino, nil
+}
+
+// readArgs reads the command line. It is empty for a moment during exec, so an
+// empty one is read again a few times.
+func readArgs(pid int) ([]string, error) {
+	for range 20 {
+		b, err := os.ReadFile(procPath(pid, "cmdline"))
+		if err != nil {
+			return nil, err
+		}
+		args := strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00")
+		if len(b) > argsBytesMax || len(args) > argsMax {
+			return nil, errors.New("its command line is too long to be shown")
+		}
+		if len(b) > 0 {
+			return args, nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return nil, errors.New("it has no command line")
+}
+
+// terminalName names the controlling terminal by its device number.
+func terminalName(nr int) string {
+	major, minor := nr>>8&0xfff, nr&0xff|nr>>12&0xfff00
+	switch {
+	case nr == 0:
+		return ""
+	case major >= 136 && major <= 143:
+		return "/dev/pts/" + strconv.Itoa((major-136)<<20|minor)
+	case major == 4 && minor < 64:
+		return "/dev/tty" + strconv.Itoa(minor)
+	}
+	return fmt.Sprintf("terminal %d:%d", major, minor)
+}
+
+// readAncestors follows the parents of p. A step counts only if the child
+// still had that parent after the parent was read: an ended parent would have
+// been replaced, so the number cannot have changed hands. A chain that ends
+// early has a last parent that is not 0, which agentOf notices.
+func readAncestors(p *process) (chain []ancestor) {
+	child := ancestor{pid: p.pid, parent: p.parent, start: p.start}
+	for child.parent != 0 && len(chain) < ancestorsMax {
+		st, err := readStat(child.parent)
+		if err != nil || st.start > child.start {
+			break
+		}
+		a := ancestor{pid: child.parent, parent: st.parent, session: st.session, start: st.start}
+		a.exe, a.exeDev, a.exeIno, _ = readExe(a.pid)
+		a.args, _ = readArgs(a.pid)
+		a.args = a.args[:min(len(a.args), ancestorArgs)]
+		again, err := readStat(child.pid)
+		if err != nil || again.parent != a.pid || again.start != child.start {
+			break
+		}
+		chain = append(chain, a)
+		child = a
+	}
+	return chain
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// action is what a request asks for (SPEC §6).
+type action string
+
+const (
+	actConnect action = "connect"
+	actList    action = "list"
+	actCreate  action = "create"
+	actRename  action = "rename"
+	actAppend  action = "append"
+	actRemove  action = "remove"
+	actDelete  action = "delete"
+	actMount   action = "mount"
+	actUnmount action = "unmount"
+	actImport  action = "import"
+	actRead    action = "read"
+	actRun     action = "run"
+	actExport  action = "export"
+)
+
+// actions lists every action a rule may name, in the order of the
+// specification.
+var actions = []action{actConnect, actList, actCreate, actRename, actAppend, actRemove,
+	actDelete, actMount, actUnmount, actImport, actRead, actRun, actExport}
+
+// validAction reports whether a is one of actions.
+func validAction(a action) bool { return slices.Contains(actions, a) }
+
+// actionNames lists them for people.
+func actionNames() string {
+	names := make([]string, len(actions))
+	for i, a := range actions {
+		names[i] = string(a)
+	}
+	return strings.Join(names, ", ")
+}
+
+// The ways by which a request reaches the keeper.
+const (
+	viaMCP     = "mcp"     // a bridge, or anything else that speaks to the socket
+	viaCommand = "command" // our own command line
+	viaMount   = "mount"   // an open of a mounted .env
+)
+
+// object is what a request is about.
+type object struct {
+	environment   string   // name
+	environmentID string   // 26 characters of base32, lower case
+	path          string   // of a mount or an imported file
+	names         []string // of variables
+	newName       string   // of a renamed Environment
+	fromAgent     []string // names whose value passed through the agent
+	empty         []string // names without a value, which the person may type
+	notes         []string // what else the prompt must say
+}
+
+// request is one thing that somebody asks the keeper to do: everything goes
+// through this one type. It implements *Requests, prompts, grants* (SPEC §5).
+type request struct {
+	number uint64
+	actor  *process
+	via    string
+	claim  string // what clientInfo says; shown, never used to decide
+	conn   uint64 // the socket connection it came by
+	action action
+	object object
+}
+
+// wants says in words what the request asks for, the prompt's last fact. Names
+// and paths in it are the caller's to clean.
+func (r *request) wants() string {
+	o := r.object
+	switch r.action {
+	case actConnect:
+		return "to use keepmum: every later step asks again"
+	case actList:
+		if o.environment == "" {
+			return "the names of all Environments"
+		}
+		return fmt.Sprintf("the names of variables and mounts of %q", o.environment)
+	case actCreate:
+		return fmt.Sprintf("to make a new, empty Environment %q", o.environment)
+	case actRename:
+		return fmt.Sprintf("to rename %q to %q", o.environment, o.newName)
+	case actAppend:
+		return fmt.Sprintf("to add or change %s in %q", count(len(o.names), "variable"), o.environment)
+	case actRemove:
+		return fmt.Sprintf("to REMOVE %s from %q", count(len(o.names), "variable"), o.environment)
+	case actDelete:
+		return fmt.Sprintf("to DELETE %q with its %s and its mounts", o.environment,
+			count(len(o.names), "variable"))
+	case actMount:
+		return fmt.Sprintf("to mount %q at the path below; each read asks", o.environment)
+	case actUnmount:
+		return fmt.Sprintf("to end the mount of %q at the path below", o.environment)
+	case actImport:
+		return fmt.Sprintf("to import the file below into %q", o.environment)
+	case actRead:
+		return fmt.Sprintf("%s of %q through the path below", count(len(o.names), "variable"),
+			o.environment)
+	}
+	return string(r.action)
+}
+
+// count says "1 variable", "3 variables".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// subject identifies the object of a grant: what was shown, variable names
+// included. Change any and it asks again (SPEC §5).
+func (r *request) subject() string {
+	names := slices.Clone(r.object.names)
+	slices.Sort(names)
+	return strings.Join([]string{string(r.action), r.object.environmentID, r.object.environment,
+		r.object.newName, r.object.path, strings.Join(names, ",")}, "\x00")
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// statusReport is what keepmum status shows: nothing that another program of
+// the user could not see by itself, and no name of a variable.
+type statusReport struct {
+	State        string        `json:"state"` // unlocked or locked
+	PID          int           `json:"pid,omitempty"`
+	Since        *time.Time    `json:"since,omitempty"`
+	Environments int           `json:"environments"`
+	Variables    int           `json:"variables"`
+	Mounts       []mountReport `json:"mounts"`
+	Grants       []grantReport `json:"grants"`
+	Waiting      int           `json:"waiting"`
+	RefusedReads int           `json:"refusedReads"`
+	Exact        bool          `json:"exact"`
+	Note         string        `json:"note,omitempty"`
+}
+
+// mountReport is one mount and its latest read.
+type mountReport struct {
+	Path        string    `json:"path"`
+	Environment string    `json:"environment"`
+	State       string    `json:"state"`
+	Why         string    `json:"why,omitempty"`
+	Dialect     string    `json:"dialect"`
+	LastRead    *lastRead `json:"lastRead,omitempty"`
+}
+
+// grantReport is one grant in force; ID is what revoke takes.
+type grantReport struct {
+	ID          uint64    `json:"id"`
+	Action      action    `json:"action"`
+	Lasts       string    `json:"lasts"`
+	Ends        time.Time `json:"ends"`
+	Program     string    `json:"program"`
+	PID         int       `json:"pid"`
+	Environment string    `json:"environment,omitempty"`
+	Path        string    `json:"path,omitempty"`
+}
+
+// status reports on the keeper.
+func (k *keeper) status() *statusReport {
+	s := &statusReport{State: "unlocked", PID: os.Getpid(), Since: &k.began, Waiting: k.asker.count(),
+		Mounts: []mountReport{}, Grants: []grantReport{}}
+	if k.pipes != nil {
+		s.Exact, s.Note = k.pipes.exact()
+	}
+	for _, e := range k.vault.view().environments {
+		s.Environments++
+		s.Variables += len(e.variables)
+		for _, m := range e.mounts {
+			s.Mounts = append(s.Mounts, k.mountReport(e, m))
+		}
+	}
+	sort.Slice(s.Mounts, func(i, j int) bool { return s.Mounts[i].Path < s.Mounts[j].Path })
+	for _, g := range k.grants.inForce(time.Now()) {
+		o := g.request.object
+		s.Grants = append(s.Grants, grantReport{ID: g.id, Action: g.request.action, Lasts: g.word,
+			Ends: g.made.Add(g.lasts), Program: g.actor.exe, PID: g.actor.pid,
+			Environment: o.environment, Path: o.path})
+	}
+	k.mu.Lock()
+	s.RefusedReads = k.refused
+	k.mu.Unlock()
+	return s
+}
+
+func (k *keeper) mountReport(e *environment, m *mount) mountReport {
+	r := mountReport{Path: m.path, Environment: e.name, Dialect: m.dialect, State: k.stateOf(m.path)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s := k.served[m.path]; s != nil {
+		r.Why, r.LastRead = s.why, s.last
+	}
+	return r
+}
+
+// stateLine is the keeper's one line of state.
+func (k *keeper) stateLine() string {
+	s := k.status()
+	n := 0
+	for _, m := range s.Mounts {
+		if m.State == mountServed {
+			n++
+		}
+	}
+	line := fmt.Sprintf("%s  unlocked: %s, %s, %s served", time.Now().Format("15:04:05"),
+		count(s.Environments, "Environment"), count(s.Variables, "variable"), count(n, "mount"))
+	if other := len(s.Mounts) - n; other > 0 {
+		line += fmt.Sprintf(" (%d not: keepmum status)", other)
+	}
+	if k.policy.IdleLock > 0 {
+		line += fmt.Sprintf("; idle lock %s", shortDuration(k.policy.IdleLock))
+	}
+	return line
+}
+
+// sayPolicy tells of the rules, aloud when the file is another than at the
+// last unlock: another program of the user may have written it.
+func (k *keeper) sayPolicy() {
+	digest := policyDigest(k.policy)
+	before, known := k.vault.view().remember["policy"]
+	if !known && len(k.policy.Rules) == 0 || before == digest {
+		if n := len(k.policy.Rules); n > 0 {
+			k.say("   policy: %s in force (keepmum policy shows them)\n", count(n, "rule"))
+		}
+	} else {
+		k.say("   NOTE: the policy is not the one of the last unlock: %s now.\n"+
+			"   Read it: keepmum policy\n", count(len(k.policy.Rules), "rule"))
+	}
+	if before != digest {
+		k.update(func(d *vaultData) error {
+			if d.remember == nil {
+				d.remember = map[string]string{}
+			}
+			d.remember["policy"] = digest
+			return nil
+		})
+	}
+}
+
+// policyDigest tells one policy from another.
+func policyDigest(p *policy) string {
+	text, _ := json.Marshal(p.describe()) // strings only: it cannot fail
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// renderRead is the line that the keeper's terminal shows for the end of a
+// read. Everything but a plain delivery is said loudly: the reader's library
+// mostly runs on without variables and without an error.
+func renderRead(r *request, word, detail, home string) string {
+	who := "somebody who cannot be identified"
+	if r.actor.pid != 0 {
+		who = fmt.Sprintf("%s (pid %d)", clean(filepath.Base(r.actor.exe), 40), r.actor.pid)
+	}
+	line := fmt.Sprintf("%s  %s: %%s %s\n", time.Now().Format("15:04:05"), cleanPath(r.object.path, home, 60), who)
+	switch word {
+	case endDelivered:
+		return fmt.Sprintf(line, "read by")
+	case endTainted:
+		return "\a" + fmt.Sprintf(line, "WARNING: another process may have the values that were read by") +
+			"   its grants are gone; change the secrets of " + clean(r.object.environment, 60) + "\n"
+	case endAbandoned:
+		return fmt.Sprintf(line, "not taken ("+clean(detail, 80)+") by")
+	}
+	return fmt.Sprintf(line, "NO VALUES ("+strings.TrimSuffix(word+", "+clean(detail, 80), ", ")+") for")
+}

@@ -1,0 +1,195 @@
+package main
+
+// The terminal. Rules that this file keeps:
+//
+//   - it alone opens, reads and writes the person's terminal; standard output
+//     stays free for results and for the protocol;
+//   - nothing that came from outside is written before clean has seen it: what
+//     reaches print is already text for people;
+//   - a secret is read unseen, and keys typed before a question are no answer.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+)
+
+const (
+	keyInterrupt = 0x03 // Ctrl-C
+	keyEOF       = 0x04 // Ctrl-D
+
+)
+
+// earlyKey is how long after its question a key is too early to be an answer
+// to it (SPEC §5). Tests shorten it.
+var earlyKey = 300 * time.Millisecond
+
+// keyEcho is how long the Enter that follows a key by habit may take.
+const keyEcho = 50 * time.Millisecond
+
+var (
+	errNoTerminal = errors.New("no terminal: run this in a terminal of your own")
+	errHangup     = errors.New("the terminal was closed")
+	errInterrupt  = errors.New("interrupted")
+)
+
+// terminal is the person's terminal in raw mode. One goroutine reads it for as
+// long as it is open, so that what was typed ahead can be told from an answer.
+type terminal struct {
+	dev   *os.File
+	state *term.State
+	keys  chan byte
+	gone  chan struct{} // closed when the terminal hung up
+
+	mu sync.Mutex // guards writing
+}
+
+// openTerminal opens the controlling terminal and makes it raw.
+func openTerminal() (*terminal, error) {
+	dev, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil, errNoTerminal
+	}
+	state, err := term.MakeRaw(int(dev.Fd()))
+	if err != nil {
+		dev.Close()
+		return nil, errNoTerminal
+	}
+	t := &terminal{dev: dev, state: state, keys: make(chan byte, 2*maxValue), gone: make(chan struct{})}
+	go t.read()
+	return t, nil
+}
+
+// read queues keys. A read blocked in the kernel cannot be interrupted on every
+// system: this goroutine may outlive close, and ends with the process.
+func (t *terminal) read() {
+	defer close(t.gone)
+	buf := make([]byte, 256)
+	for {
+		n, err := t.dev.Read(buf)
+		for _, b := range buf[:n] {
+			select {
+			case t.keys <- b:
+			default: // longer than any value: the rest is dropped
+			}
+		}
+		clear(buf)
+		if err != nil || n == 0 {
+			return
+		}
+	}
+}
+
+// close gives the terminal back as it was found.
+func (t *terminal) close() {
+	term.Restore(int(t.dev.Fd()), t.state)
+	t.dev.Close()
+}
+
+// width returns the columns of the terminal, 80 where it does not say.
+func (t *terminal) width() int {
+	if w, _, err := term.GetSize(int(t.dev.Fd())); err == nil && w > 0 {
+		return w
+	}
+	return 80
+}
+
+// print writes text, which is for people and already clean.
+func (t *terminal) print(format string, args ...any) {
+	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\r\n")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	io.WriteString(t.dev, text)
+}
+
+// key waits for one key. It returns errInterrupt for Ctrl-C.
+func (t *terminal) key(ctx context.Context) (byte, error) {
+	select {
+	case b := <-t.keys:
+		if b == keyInterrupt {
+			return 0, errInterrupt
+		}
+		return b, nil
+	case <-t.gone:
+		return 0, errHangup
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// settle throws away what is typed for a moment, so that a key meant for
+// something else is not taken as an answer (SPEC §5).
+func (t *terminal) settle(ctx context.Context, moment time.Duration) error {
+	early, cancel := context.WithTimeout(ctx, moment)
+	defer cancel()
+	for {
+		_, err := t.key(early)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// secret asks for a line that is not shown. The caller wipes what it gets.
+func (t *terminal) secret(ctx context.Context, prompt string) ([]byte, error) {
+	t.print("%s", prompt)
+	line, err := term.NewTerminal(keyReader{ctx, t}, "").ReadPassword("")
+	t.print("\n")
+	if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
+		return nil, err
+	}
+	return []byte(line), nil
+}
+
+// keyReader is the terminal's keys for the line editor of x/term, which writes
+// nothing of its own since a secret is not echoed.
+type keyReader struct {
+	ctx context.Context
+	t   *terminal
+}
+
+// Read returns the next key. The line editor takes Ctrl-C as a character.
+func (r keyReader) Read(p []byte) (int, error) {
+	b, err := r.t.key(r.ctx)
+	if err != nil {
+		return 0, err
+	}
+	if b == '\n' { // a pasted or scripted line end
+		b = '\r'
+	}
+	p[0] = b
+	return 1, nil
+}
+
+// Write drops what the line editor would draw.
+func (r keyReader) Write(p []byte) (int, error) { return len(p), nil }
+
+// terminalRisks says which known ways other programs of the same user have to
+// type into this terminal (SPEC §5). An empty answer promises nothing.
+func terminalRisks(getenv func(string) string) []string {
+	var risks []string
+	if getenv("TMUX") != "" {
+		risks = append(risks, "tmux (send-keys)")
+	}
+	if getenv("STY") != "" {
+		risks = append(risks, "screen (stuff)")
+	}
+	if b, err := os.ReadFile("/proc/sys/dev/tty/legacy_tiocsti"); err == nil &&
+		bytes.HasPrefix(b, []byte("1")) {
+		risks = append(risks, "TIOCSTI (dev.tty.legacy_tiocsti=1)")
+	}
+	return risks
+}

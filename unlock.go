@@ -1,0 +1,337 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const minPassphrase = 12 // characters
+
+// homeDir is keepmum's own directory. Not XDG: clients launch servers with an
+// environment that lacks it, and both ends must agree (SPEC §2).
+func homeDir() (home, user string, err error) {
+	user, err = os.UserHomeDir()
+	if home = os.Getenv("KEEPMUM_HOME"); home != "" {
+		if !filepath.IsAbs(home) {
+			return "", "", fmt.Errorf("KEEPMUM_HOME %q is not absolute", home)
+		}
+		return filepath.Clean(home), user, nil
+	}
+	if err != nil {
+		return "", "", errors.New("HOME is not set: set it, or KEEPMUM_HOME")
+	}
+	return filepath.Join(user, ".keepmum"), user, nil
+}
+
+func vaultPath(home string) string  { return filepath.Join(home, "vault") }
+func auditPath(home string) string  { return filepath.Join(home, "audit.jsonl") }
+func policyPath(home string) string { return filepath.Join(home, "policy.json") }
+
+// adminPolicy comes before the person's own policy (SPEC §6).
+var adminPolicy = "/etc/keepmum/policy.json"
+
+// takeHome makes the home ready and takes keeper.lock, which a keeper holds
+// for life. A second one learns who runs.
+func takeHome(home string) (*os.File, error) {
+	if err := ensureHome(home); err != nil {
+		return nil, err
+	}
+	lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		who := make([]byte, 64)
+		n, _ := lock.ReadAt(who, 0)
+		lock.Close()
+		return nil, &keeperRuns{strings.TrimSpace(string(who[:n]))}
+	}
+	lock.Truncate(0)
+	fmt.Fprintf(lock, "pid %d\n", os.Getpid())
+	return lock, nil
+}
+
+// keeperRuns is the error of a second keeper.
+type keeperRuns struct{ who string }
+
+func (e *keeperRuns) Error() string {
+	return fmt.Sprintf("a keeper runs already (%s): use its terminal, or end it with keepmum lock", clean(e.who, 40))
+}
+
+// unlock is the keeper of a terminal, from its first question to its lock. It
+// implements *Keeper and socket* (SPEC §4).
+func unlock(notify string, again bool) error {
+	home, user, err := homeDir()
+	if err != nil {
+		return err
+	}
+	p, err := loadPolicy(adminPolicy, policyPath(home), user)
+	if err != nil {
+		return err
+	}
+	lock, err := takeHome(home)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	t, err := openTerminal()
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	defer stop()
+	v, err := openAtTerminal(ctx, t, home, again)
+	if err != nil {
+		return err
+	}
+	k, err := newKeeper(home, user, v, p)
+	if err != nil {
+		v.close()
+		return err
+	}
+	why, err := k.keep(ctx, t, notify)
+	k.close()
+	if err != nil {
+		return err
+	}
+	t.print("%s  locked: %s\n", time.Now().Format("15:04:05"), why)
+	if why == idleLock {
+		// A new program image, so that nothing of the open vault is left in memory.
+		t.close()
+		return startAgain(notify)
+	}
+	return nil
+}
+
+const idleLock = "nothing was approved for the time the policy sets"
+
+// startAgain replaces this process by one that offers to unlock again.
+func startAgain(notify string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	args := []string{os.Args[0], "unlock", "--again"}
+	if notify != "" {
+		args = append(args, "--notify", notify)
+	}
+	return unix.Exec(self, args, os.Environ())
+}
+
+// openAtTerminal asks for the passphrase, and makes the vault on first use.
+func openAtTerminal(ctx context.Context, t *terminal, home string, again bool) (*vault, error) {
+	path := vaultPath(home)
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return createAtTerminal(ctx, t, path)
+	}
+	if err := checkVault(path); err != nil {
+		return nil, err
+	}
+	if again {
+		t.print("   press Enter to unlock again, Ctrl-C to leave")
+		for key := byte(0); key != '\r' && key != '\n'; {
+			var err error
+			if key, err = t.key(ctx); err != nil {
+				t.print("\n")
+				return nil, err
+			}
+		}
+		t.print("\n")
+	}
+	for range maxTries {
+		pass, err := t.secret(ctx, "passphrase: ")
+		if err != nil {
+			return nil, err
+		}
+		v, err := openVault(path, pass)
+		wipe(pass)
+		if !errors.Is(err, errPassphrase) {
+			return v, err
+		}
+		t.print("%v\n", err)
+	}
+	return nil, errPassphrase
+}
+
+// checkVault looks at what needs no passphrase, so that nobody types one for a
+// file that cannot be opened.
+func checkVault(path string) error {
+	file, err := readVault(path)
+	if err != nil {
+		return err
+	}
+	line, body, err := splitVault(file)
+	if err == nil {
+		_, err = parseHeader(line)
+	}
+	if err == nil {
+		_, err = parseBody(body)
+	}
+	return err
+}
+
+// createAtTerminal makes the vault, with a passphrase typed twice.
+func createAtTerminal(ctx context.Context, t *terminal, path string) (*vault, error) {
+	t.print("There is no vault yet; this makes one.\n"+
+		"Choose a passphrase of at least %d characters. It cannot be recovered: without it,\n"+
+		"everything in the vault is lost.\n", minPassphrase)
+	pass, err := newPassphrase(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer wipe(pass)
+	return createVault(path, pass)
+}
+
+// newPassphrase asks twice until both are the same and long enough.
+func newPassphrase(ctx context.Context, t *terminal) ([]byte, error) {
+	for range maxTries {
+		one, err := t.secret(ctx, "new passphrase: ")
+		if err != nil {
+			return nil, err
+		}
+		if len([]rune(string(one))) < minPassphrase {
+			t.print("at least %d characters\n", minPassphrase)
+			continue
+		}
+		two, err := t.secret(ctx, "the same again: ")
+		if err != nil {
+			return nil, err
+		}
+		if string(one) == string(two) {
+			wipe(two)
+			return one, nil
+		}
+		t.print("those were not the same\n")
+	}
+	return nil, errors.New("no passphrase was set")
+}
+
+// keep serves until something locks, and says what.
+func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	why := make(chan string, 1)
+	k.stop = func(reason string) {
+		select {
+		case why <- reason:
+		default:
+		}
+	}
+	asker := &prompts{term: t, home: k.user, grantMax: k.policy.GrantMax, passphrase: k.vault.checkPassphrase,
+		idle: k.stateLine, stop: k.stop, notify: notify, queue: make(chan *question, maxQuestions),
+		ended: make(chan struct{}), waiting: map[string]int{}, cool: map[string]time.Time{}}
+	k.asker, k.say = asker, func(f string, a ...any) { t.print(f, a...) }
+	if err := k.open(); err != nil {
+		return "", err
+	}
+	defer k.shut(cancel, asker)
+	go asker.run(ctx)
+	srv, err := k.listen()
+	if err != nil {
+		return "", err
+	}
+	defer srv.close()
+	k.greet(os.Getenv)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case reason := <-why:
+			return reason, nil
+		case <-ctx.Done():
+			return "signal", nil
+		case now := <-tick.C:
+			// The wall clock too: a machine that slept was idle.
+			idle := now.Round(0).Sub(k.idleSince().Round(0))
+			if k.policy.IdleLock > 0 && idle >= k.policy.IdleLock && k.asker.count() == 0 {
+				return idleLock, nil
+			}
+		}
+	}
+}
+
+// open makes the run folder, the child that clears it if we are killed, and
+// the pipes; what an earlier keeper left is taken over first (SPEC §4).
+func (k *keeper) open() (err error) {
+	root, err := runRoot(k.home)
+	if err != nil {
+		return err
+	}
+	for _, left := range sweep(root, k.rememberedLinks()) {
+		k.say("   taken over from a keeper that was killed: %s\n", clean(left, 200))
+	}
+	if k.runDir, k.freeRun, err = makeRunDir(root); err != nil {
+		return err
+	}
+	if k.reaper, err = startReaper(k.runDir); err != nil {
+		k.freeRun()
+		return err
+	}
+	if k.pipes, err = newPipes(k.runDir, k, false); err != nil {
+		k.reaper.stop()
+		k.freeRun()
+		return err
+	}
+	k.serveAll()
+	return nil
+}
+
+// rememberedLinks are the paths where a killed keeper may have left a link.
+func (k *keeper) rememberedLinks() []string {
+	var list []string
+	for _, e := range k.vault.view().environments {
+		for _, m := range e.mounts {
+			list = append(list, m.path)
+		}
+	}
+	return list
+}
+
+// shut ends the questions, then the mounts: no reader and no caller is left
+// waiting.
+func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
+	cancel()
+	<-asker.ended
+	k.grants.revoke(func(*grant) bool { return true })
+	k.mu.Lock()
+	var paths []string
+	for path := range k.served {
+		paths = append(paths, path)
+	}
+	k.mu.Unlock()
+	for _, path := range paths {
+		k.unserve(path)
+	}
+	k.pipes.close()
+	k.reaper.stop()
+	k.freeRun()
+	k.note("lock")
+}
+
+// greet is the screen that a person sees at start.
+func (k *keeper) greet(getenv func(string) string) {
+	k.note("unlock")
+	k.say("\nkeepmum %s  %s\n", versionText(), cleanPath(k.home, k.user, 60))
+	k.say("%s\n", k.stateLine())
+	if exact, why := k.pipes.exact(); !exact {
+		k.say("   note: opens are not counted exactly here (%s)\n", clean(why, 100))
+	}
+	if risks := terminalRisks(getenv); len(risks) > 0 {
+		k.say("   note: other programs of yours can type into this terminal, by\n   %s.\n"+
+			"   Make what must not be forged \"sensitive\" in policy.json: a yes then\n"+
+			"   costs the passphrase.\n", strings.Join(risks, ", "))
+	}
+	k.sayPolicy()
+	k.say("Requests appear here. Ctrl-C locks.\n")
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+func (c *call) listVariables() (any, error) {
+	names, list := []string{}, []result{}
+	if err := c.findEnvironment(); err != nil {
+		return nil, err
+	}
+	for _, v := range c.env.variables {
+		names = append(names, v.name)
+		list = append(list, result{"name": v.name, "concealed": v.concealed, "placeholder": v.placeholder})
+	}
+	return result{"variableNames": names, "variables": list}, nil
+}
+
+// newValues checks the variables of an append, and says which values an agent
+// has seen and which the person may type.
+func (c *call) newValues() error {
+	if err := c.findOrMake(); err != nil {
+		return err
+	}
+	if len(c.args.Variables) == 0 {
+		return misuse("no variables given")
+	}
+	o := &c.r.object
+	for _, v := range c.args.Variables {
+		if err := validVariableName(v.Name); err != nil {
+			return misuse("%v", err)
+		}
+		if err := validValue(secret(v.Value)); err != nil {
+			return misuse("variable %q: %v", v.Name, err)
+		}
+		if slices.Contains(o.names, v.Name) {
+			return misuse("%q is given twice", v.Name)
+		}
+		o.names = append(o.names, v.Name)
+		switch {
+		case v.Value == "" && !c.has(v.Name):
+			o.empty = append(o.empty, v.Name)
+		case v.Value != "" && v.Concealed && (c.r.via == viaMCP || c.r.actor.agent != agentNo):
+			o.fromAgent = append(o.fromAgent, v.Name)
+		}
+	}
+	return nil
+}
+
+// findOrMake lets our commands name an Environment that is not there yet.
+func (c *call) findOrMake() error {
+	err := c.findEnvironment()
+	if err == nil || c.args.EnvironmentID != "" || c.r.via == viaMCP && c.r.action == actAppend {
+		return err
+	}
+	c.r.object.notes = append(c.r.object.notes, "makes the new Environment "+c.args.EnvironmentName)
+	return c.newName()
+}
+
+// has reports whether a variable has a value already.
+func (c *call) has(name string) bool {
+	if c.env == nil {
+		return false
+	}
+	v := c.env.variable(name)
+	return v != nil && !v.placeholder
+}
+
+// make creates the Environment that findOrMake announced, inside a change.
+func (c *call) makeIn(d *vaultData) (*environment, error) {
+	if c.r.object.environmentID != "" {
+		e := d.environmentByID(c.r.object.environmentID)
+		if e == nil {
+			return nil, fmt.Errorf("the Environment %q is gone", c.r.object.environment)
+		}
+		return e, nil
+	}
+	return d.addEnvironment(c.r.object.environment, time.Now())
+}
+
+func (c *call) appendVariables() (any, error) {
+	var added, updated, placeholders []string
+	var e *environment
+	err := c.k.update(func(d *vaultData) (err error) {
+		added, updated, placeholders = []string{}, []string{}, []string{}
+		if e, err = c.makeIn(d); err != nil {
+			return err
+		}
+		for _, v := range c.args.Variables {
+			value := secret(nil) // a placeholder
+			if v.Value != "" {
+				value = secret(v.Value)
+			}
+			if typed := c.answer.values[v.Name]; len(typed) > 0 {
+				value = typed
+			}
+			old := e.variable(v.Name)
+			switch {
+			case len(value) == 0 && old != nil && !old.placeholder:
+				// An empty value never takes a stored one away.
+				old.concealed = v.Concealed
+				continue
+			case len(value) == 0:
+				placeholders = append(placeholders, v.Name)
+			case old == nil || old.placeholder:
+				added = append(added, v.Name)
+			default:
+				updated = append(updated, v.Name)
+			}
+			if _, err := e.set(v.Name, value, v.Concealed); err != nil {
+				return err
+			}
+		}
+		e.changed = time.Now()
+		return fits(e)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.k.touch(idText(e.id))
+	return result{"added": added, "updated": updated, "placeholders": placeholders}, nil
+}
+
+// knownNames checks the variables to be removed.
+func (c *call) knownNames() error {
+	if err := c.findEnvironment(); err != nil {
+		return err
+	}
+	if len(c.args.VariableNames) == 0 {
+		return misuse("no variable names given")
+	}
+	for _, name := range c.args.VariableNames {
+		if c.env.variable(name) == nil {
+			return misuse("%q has no variable %q: nothing was removed", c.env.name, name)
+		}
+	}
+	c.r.object.names = slices.Compact(slices.Sorted(slices.Values(c.args.VariableNames)))
+	return nil
+}
+
+func (c *call) removeVariables() (any, error) {
+	err := c.change(func(_ *vaultData, e *environment) error {
+		for _, name := range c.r.object.names {
+			e.unset(name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.k.touch(c.r.object.environmentID)
+	return result{"removed": c.r.object.names}, nil
+}

@@ -1,0 +1,351 @@
+package main
+
+// What a vault holds, in memory and as JSON (SPEC §3):
+//
+//	{"environments":[{"id":B64(16),"name":…,"created":RFC3339,"changed":RFC3339,
+//	   "variables":[{"name":…,"value":…,"concealed":true},…],
+//	   "mounts":[{"path":…,"dialect":…,"enabled":true,"excluded":false},…]},…],
+//	 "audit":{"number":N,"mac":B64(32) or "","keys":[{"through":N,"key":B64(32)},…]},
+//	 "remember":{…any names…: any texts}}
+//
+// Every member is required, save that a placeholder has no "value". Whitespace
+// and order are free. Repeated members of the objects above, remember's own
+// apart, and halves of surrogate pairs are refused. Unknown members are kept at
+// every level, unread, and written back: a newer keepmum may have put them
+// there.
+
+import (
+	"bytes"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	maxVariableName    = 256
+	maxValue           = 64 << 10
+	maxEnvironmentName = 128
+)
+
+// variable is a name with a value, or a placeholder that waits for one.
+type variable struct {
+	name                   string
+	value                  secret // never changed in place: clones share it
+	placeholder, concealed bool
+	unknownMembers
+}
+
+// mount is a path at which an Environment is served.
+type mount struct {
+	path, dialect     string
+	enabled, excluded bool // excluded: we added it to Git's local exclude file
+	unknownMembers
+}
+
+// environment is a named set of variables, in the person's order.
+type environment struct {
+	id               [idSize]byte
+	name             string
+	created, changed time.Time // changed is set by who changes
+	variables        []*variable
+	mounts           []*mount
+	unknownMembers
+}
+
+// auditMemory is the end of the audit as it was at the last save (SPEC §10).
+type auditMemory struct {
+	number uint64
+	mac    []byte         // none before the first line
+	keys   []*oldAuditKey // never changed in place
+	unknownMembers
+}
+
+// oldAuditKey checks the audit lines up to a change of passphrase (SPEC §10).
+type oldAuditKey struct {
+	through uint64 // the last line under this key
+	key     []byte
+	unknownMembers
+}
+
+// vaultData is the plaintext of a vault (SPEC §3).
+type vaultData struct {
+	environments []*environment
+	audit        auditMemory
+	remember     map[string]string // what the keeper must not forget
+	unknownMembers
+}
+
+var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").
+	WithPadding(base32.NoPadding)
+
+func newID() [idSize]byte { return [idSize]byte(randomBytes(idSize)) }
+
+// idText returns the 26 characters that stand for an Environment (SPEC §3).
+func idText(id [idSize]byte) string { return base32Lower.EncodeToString(id[:]) }
+
+// accountID returns the 26 characters that stand for a vault (SPEC §3).
+func accountID(id [idSize]byte) string { return strings.ToUpper(idText(id)) }
+
+// parseIDText reads what idText returns and no other spelling (SPEC §3).
+func parseIDText(text string) (id [idSize]byte, err error) {
+	b, err := base32Lower.DecodeString(text)
+	if err != nil || len(b) != idSize || idText([idSize]byte(b)) != text {
+		return id, fmt.Errorf("malformed id %q: want 26 characters a-z, 2-7", text)
+	}
+	return [idSize]byte(b), nil
+}
+
+// validVariableName checks a variable's name. Whatever a shell would not take
+// as a name is refused, since the text may be sourced (SPEC §3).
+func validVariableName(name string) error {
+	if len(name) > maxVariableName {
+		return fmt.Errorf("variable name too long: %d bytes, at most %d", len(name), maxVariableName)
+	}
+	for i, c := range []byte(name) {
+		letter := c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return fmt.Errorf("malformed variable name %q: want letters, digits and _, no digit first", name)
+		}
+	}
+	if name == "" {
+		return errors.New("a variable needs a name")
+	}
+	return nil
+}
+
+// validValue checks a value and says nothing of it (SPEC §3).
+func validValue(value secret) error {
+	switch {
+	case len(value) > maxValue:
+		return fmt.Errorf("value too long: at most %d KiB", maxValue>>10)
+	case bytes.IndexByte(value, 0) >= 0:
+		return errors.New("value contains NUL, which no environment can hold: store it as base64")
+	case !utf8.Valid(value):
+		return errors.New("value is not UTF-8: store it as base64")
+	}
+	return nil
+}
+
+// validEnvironmentName refuses names that could be shown as something else:
+// control, bidirectional and zero-width characters, spaces at the ends (SPEC §3).
+func validEnvironmentName(name string) error {
+	if name == "" || len(name) > maxEnvironmentName {
+		return fmt.Errorf("an Environment's name has 1 to %d bytes, this one has %d",
+			maxEnvironmentName, len(name))
+	}
+	if !utf8.ValidString(name) || strings.ContainsFunc(name, unseen) {
+		return fmt.Errorf("an Environment's name has printable characters only: %+q", name)
+	}
+	if strings.Trim(name, " ") != name {
+		return fmt.Errorf("an Environment's name neither starts nor ends in a space: %q", name)
+	}
+	return nil
+}
+
+// unseen reports characters that show nothing or change what is around them.
+// IsPrint has no format characters, yet fillers, joiners and selectors.
+func unseen(r rune) bool {
+	return !unicode.IsPrint(r) ||
+		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// environmentByID returns the Environment with this id, or nil.
+func (d *vaultData) environmentByID(text string) *environment {
+	return d.find(func(e *environment) bool { return idText(e.id) == text })
+}
+
+// environmentByName returns the Environment with this name, or nil.
+func (d *vaultData) environmentByName(name string) *environment {
+	return d.find(func(e *environment) bool { return e.name == name })
+}
+
+func (d *vaultData) find(match func(*environment) bool) *environment {
+	if i := slices.IndexFunc(d.environments, match); i >= 0 {
+		return d.environments[i]
+	}
+	return nil
+}
+
+// freeName refuses a name that is not valid or that another Environment has.
+func (d *vaultData) freeName(name string) error {
+	if err := validEnvironmentName(name); err != nil {
+		return err
+	}
+	if d.environmentByName(name) != nil {
+		return fmt.Errorf("there is an Environment %q already", name)
+	}
+	return nil
+}
+
+// addEnvironment makes an Environment without variables.
+func (d *vaultData) addEnvironment(name string, now time.Time) (*environment, error) {
+	if err := d.freeName(name); err != nil {
+		return nil, err
+	}
+	now = now.UTC().Truncate(time.Second)
+	e := &environment{id: newID(), name: name, created: now, changed: now}
+	d.environments = append(d.environments, e)
+	return e, nil
+}
+
+// rename gives e, one of d's, another name. Its own name again is not an error.
+func (d *vaultData) rename(e *environment, name string) error {
+	if e.name == name {
+		return nil
+	}
+	if err := d.freeName(name); err != nil {
+		return err
+	}
+	e.name = name
+	return nil
+}
+
+// remove takes e out of d.
+func (d *vaultData) remove(e *environment) {
+	same := func(other *environment) bool { return other == e }
+	d.environments = slices.DeleteFunc(d.environments, same)
+}
+
+// variable returns the variable with this name, or nil.
+func (e *environment) variable(name string) *variable {
+	for _, v := range e.variables {
+		if v.name == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// set adds a variable at the end or updates it in its place, and reports
+// whether it was added. A nil value makes a placeholder, an empty one does not.
+func (e *environment) set(name string, value secret, concealed bool) (added bool, err error) {
+	if err := validVariableName(name); err != nil {
+		return false, err
+	}
+	if err := validValue(value); err != nil {
+		return false, fmt.Errorf("variable %q: %w", name, err)
+	}
+	v := e.variable(name)
+	if v == nil {
+		v, added = &variable{name: name}, true
+		e.variables = append(e.variables, v)
+	}
+	v.value, v.placeholder, v.concealed = value, value == nil, concealed
+	return added, nil
+}
+
+// unset removes a variable and reports whether there was one.
+func (e *environment) unset(name string) bool {
+	before := len(e.variables)
+	e.variables = slices.DeleteFunc(e.variables, func(v *variable) bool { return v.name == name })
+	return len(e.variables) < before
+}
+
+func (e *environment) names() []string {
+	names := make([]string, len(e.variables))
+	for i, v := range e.variables {
+		names[i] = v.name
+	}
+	return names
+}
+
+// plainSize returns the bytes of NAME=value lines, without any quoting.
+func (e *environment) plainSize() int {
+	n := 0
+	for _, v := range e.variables {
+		n += len(v.name) + len("=") + len(v.value) + len("\n")
+	}
+	return n
+}
+
+// clone returns a copy that can be changed without touching d. Values and
+// unknown members are shared: neither is ever changed in place.
+func (d *vaultData) clone() *vaultData {
+	c := *d
+	c.environments = cloneEach(d.environments)
+	for _, e := range c.environments {
+		e.variables = cloneEach(e.variables)
+		e.mounts = cloneEach(e.mounts)
+	}
+	c.audit.keys = slices.Clone(d.audit.keys)
+	c.remember = maps.Clone(d.remember)
+	return &c
+}
+
+// cloneEach copies a slice of pointers and what they point to.
+func cloneEach[T any](from []*T) []*T {
+	to := make([]*T, len(from))
+	for i, p := range from {
+		c := *p
+		to[i] = &c
+	}
+	return to
+}
+
+// wipe overwrites every value and key. Nothing that shares them may be used
+// afterwards.
+func (d *vaultData) wipe() {
+	for _, e := range d.environments {
+		for _, v := range e.variables {
+			wipe(v.value)
+		}
+	}
+	for _, k := range d.audit.keys {
+		wipe(k.key)
+	}
+}
+
+// check applies the rules of SPEC §3 to everything, on reading and on writing.
+func (d *vaultData) check() error {
+	if n := len(d.audit.mac); n != 0 && n != auditSize {
+		return fmt.Errorf("audit: mac is not %d bytes", auditSize)
+	}
+	for _, k := range d.audit.keys {
+		if len(k.key) != auditSize {
+			return fmt.Errorf("audit: a key is not %d bytes", auditSize)
+		}
+	}
+	names, ids := map[string]bool{}, map[[idSize]byte]bool{}
+	for i, e := range d.environments {
+		if err := e.check(); err != nil {
+			return fmt.Errorf("environments[%d]: %w", i, err)
+		}
+		if names[e.name] || ids[e.id] {
+			return fmt.Errorf("environments[%d]: name or id twice", i)
+		}
+		names[e.name], ids[e.id] = true, true
+	}
+	return nil
+}
+
+func (e *environment) check() error {
+	if err := validEnvironmentName(e.name); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, v := range e.variables {
+		if err := validVariableName(v.name); err != nil {
+			return err
+		}
+		if err := validValue(v.value); err != nil {
+			return fmt.Errorf("variable %q: %w", v.name, err)
+		}
+		if seen[v.name] {
+			return fmt.Errorf("variable %q: twice", v.name)
+		}
+		seen[v.name] = true
+	}
+	for _, m := range e.mounts {
+		if !filepath.IsAbs(m.path) || strings.ContainsRune(m.path, 0) || !utf8.ValidString(m.path) {
+			return fmt.Errorf("mount %q: not an absolute path in UTF-8", m.path)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package main
+
+// Files of the home: who may have them, and how one is replaced (SPEC §2, §3).
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ensureHome makes the home folder, or refuses one that others can enter
+// (SPEC §2).
+func ensureHome(dir string) error {
+	// Without a slash at the end, which would follow a symbolic link.
+	dir = filepath.Clean(dir)
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("failed to make the folder %q: %w", dir, bareError(err))
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("failed to look at %q: %w", dir, bareError(err))
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		return fmt.Errorf("%q is a symbolic link: set KEEPMUM_HOME to the folder itself", dir)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%q is not a folder: move it away or set KEEPMUM_HOME", dir)
+	}
+	return checkPrivate(dir, info)
+}
+
+// openPrivate opens a file of the home that nobody else may read or change. A
+// new one gets mode 0600 (SPEC §2).
+func openPrivate(path string, flags int) (*os.File, error) {
+	// O_NONBLOCK: a FIFO put here by another program must not hold us.
+	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%q is a symbolic link: put the file itself there", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("failed to open %q: %w", path, bareError(err))
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%q is not a regular file: move it away", path)
+	}
+	if err == nil {
+		err = checkPrivate(path, info)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// checkPrivate refuses what another user owns or can get at (SPEC §2).
+func checkPrivate(path string, info fs.FileInfo) error {
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%q belongs to another user: move it away, or run keepmum as its owner", path)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%q is open to other users (mode %#o): check what is in it,"+
+			" then run: chmod %o %q", path, mode, mode&0o700, path)
+	}
+	return nil
+}
+
+// bareError drops the path that os puts, unquoted, before the cause.
+func bareError(err error) error {
+	if cause := errors.Unwrap(err); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// saveCalls are what a save asks of the system, so that a test can let each
+// fail.
+var saveCalls = struct {
+	open   func(path string, flags int, mode fs.FileMode) (*os.File, error)
+	write  func(*os.File, []byte) (int, error)
+	sync   func(*os.File) error
+	close  func(*os.File) error
+	rename func(from, to string) error
+}{os.OpenFile, (*os.File).Write, (*os.File).Sync, (*os.File).Close, os.Rename}
+
+// errUnsynced says that the new file is in its place, but that a power cut could
+// still bring back the old one.
+var errUnsynced = errors.New("saved, but the folder could not be synced")
+
+// replaceFile puts data at path. Until the rename everything happens to another
+// file; the file is synced before, since a rename can reach the disk ahead of
+// the data, and the folder after, since a rename is otherwise forgotten in a
+// power cut. An error leaves the old file, unless it is errUnsynced. The
+// caller holds the lock (SPEC §3).
+func replaceFile(path string, data []byte) error {
+	removeStale(path)
+	folder, err := saveCalls.open(filepath.Dir(path), os.O_RDONLY, 0)
+	if err != nil {
+		return bareError(err)
+	}
+	defer folder.Close()
+	temp := path + ".tmp-" + idText(newID())
+	if err := writeNew(temp, data); err != nil {
+		return bareError(err)
+	}
+	if err := saveCalls.rename(temp, path); err != nil {
+		os.Remove(temp)
+		return bareError(err)
+	}
+	// EINVAL: some network file systems sync no folder, and need not.
+	if err := saveCalls.sync(folder); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w: %v", errUnsynced, bareError(err))
+	}
+	return nil
+}
+
+// writeNew makes and syncs a file, or leaves none.
+func writeNew(path string, data []byte) (err error) {
+	f, err := saveCalls.open(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = saveCalls.write(f, data)
+	if err == nil {
+		err = saveCalls.sync(f)
+	}
+	// A network file system may tell of a failed write at close only.
+	if closing := saveCalls.close(f); err == nil {
+		err = closing
+	}
+	if err != nil {
+		os.Remove(path)
+	}
+	return err
+}
+
+var tempSuffix = regexp.MustCompile(`^\.tmp-[a-z2-7]{26}$`)
+
+// removeStale removes what saves that did not end have left beside path, and
+// nothing else. It may fail: they are only in the way.
+func removeStale(path string) {
+	entries, _ := os.ReadDir(filepath.Dir(path))
+	for _, e := range entries {
+		suffix, ours := strings.CutPrefix(e.Name(), filepath.Base(path))
+		if ours && tempSuffix.MatchString(suffix) && e.Type().IsRegular() {
+			os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
+		}
+	}
+}

@@ -1,0 +1,465 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func runLock(c *cli, args []string) error {
+	if err := c.want(args, 0, 0); err != nil {
+		return err
+	}
+	home, _, err := homeDir()
+	if err != nil {
+		return err
+	}
+	client, err := dialKeeper(home)
+	if errors.Is(err, errNoKeeper) {
+		fmt.Fprintln(c.out, "locked already: no keeper runs")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, err = client.start("lock", requestParams(nil, "")).wait(ctx)
+	if err != nil && !errors.Is(err, errNoKeeper) { // a keeper that ended at once has locked
+		return err
+	}
+	return awaitLock(ctx, home, c.out)
+}
+
+// awaitLock waits until the keeper has let go of its lock file: only then are
+// its mounts gone.
+func awaitLock(ctx context.Context, home string, out io.Writer) error {
+	for {
+		lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR)
+		if err != nil {
+			return err
+		}
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		lock.Close()
+		if err == nil {
+			fmt.Fprintln(out, "locked")
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the keeper did not end within 10s")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func runStatus(c *cli, args []string) error {
+	if err := c.want(args, 0, 0); err != nil {
+		return err
+	}
+	home, _, err := homeDir()
+	if err != nil {
+		return err
+	}
+	s := statusReport{State: "locked", Mounts: []mountReport{}, Grants: []grantReport{}}
+	client, err := dialKeeper(home)
+	if err == nil {
+		defer client.close()
+		var raw json.RawMessage
+		if raw, err = c.sendRequest(context.Background(), client, "status", nil); err == nil {
+			err = json.Unmarshal(raw, &s)
+		}
+	}
+	if err != nil && !errors.Is(err, errNoKeeper) {
+		return err
+	}
+	return c.print(s, func(w io.Writer) { printStatus(w, &s) })
+}
+
+func printStatus(w io.Writer, s *statusReport) {
+	if s.State == "locked" {
+		fmt.Fprintln(w, "locked: no keeper runs; start keepmum unlock in a terminal of your own")
+		return
+	}
+	fmt.Fprintf(w, "unlocked by pid %d since %s: %s, %s, %d waiting, %s refused\n", s.PID,
+		s.Since.Format("15:04:05"), count(s.Environments, "Environment"), count(s.Variables, "variable"),
+		s.Waiting, count(s.RefusedReads, "read"))
+	if !s.Exact {
+		fmt.Fprintf(w, "note: opens are not counted exactly here (%s)\n", clean(s.Note, 100))
+	}
+	for _, m := range s.Mounts {
+		last := "never read"
+		if m.LastRead != nil {
+			last = fmt.Sprintf("%s %s by %s (pid %d)", m.LastRead.Time.Format("15:04:05"),
+				clean(m.LastRead.Outcome, 60), clean(m.LastRead.Program, 60), m.LastRead.PID)
+		}
+		fmt.Fprintf(w, "mount\t%s\t%s\t%s\t%s\n", clean(m.Path, 100), clean(m.Environment, 60), m.State, last)
+	}
+	for _, g := range s.Grants {
+		fmt.Fprintf(w, "grant %d\t%s\t%s\t%s\tends %s, %s\n", g.ID, g.Action, clean(g.Environment, 60),
+			clean(g.Program, 80), g.Ends.Format("15:04:05"), g.Lasts)
+	}
+}
+
+func runList(c *cli, args []string) error {
+	if err := c.want(args, 0, 1); err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		var out struct {
+			Environments []struct{ EnvironmentID, Name string }
+		}
+		var raw json.RawMessage
+		if err := c.withKeeper("list_environments", nil, &raw); err != nil {
+			return err
+		}
+		json.Unmarshal(raw, &out)
+		return c.print(raw, func(w io.Writer) {
+			for _, e := range out.Environments {
+				fmt.Fprintf(w, "%s\t%s\n", clean(e.Name, 128), e.EnvironmentID)
+			}
+		})
+	}
+	var out struct {
+		Variables []struct {
+			Name                   string
+			Concealed, Placeholder bool
+		}
+	}
+	var raw json.RawMessage
+	if err := c.withKeeper("list_variables", map[string]any{"environmentName": args[0]}, &raw); err != nil {
+		return err
+	}
+	json.Unmarshal(raw, &out)
+	return c.print(raw, func(w io.Writer) {
+		for _, v := range out.Variables {
+			kind := "concealed"
+			if !v.Concealed {
+				kind = "plain"
+			}
+			if v.Placeholder {
+				kind += ", no value yet"
+			}
+			fmt.Fprintf(w, "%s\t%s\n", v.Name, kind)
+		}
+	})
+}
+
+func runSet(c *cli, args []string) error {
+	if err := c.want(args, 2, 2); err != nil {
+		return err
+	}
+	if err := validVariableName(args[1]); err != nil {
+		return &usageError{c.command, err.Error()}
+	}
+	value, err := c.readValue(args[1])
+	if err != nil {
+		return err
+	}
+	defer wipe(value)
+	if len(value) == 0 {
+		return errors.New("no value was given: nothing was set")
+	}
+	if err := validValue(value); err != nil {
+		return err
+	}
+	err = c.withKeeper("append_variables", map[string]any{"environmentName": args[0], "variables": []any{
+		map[string]any{"name": args[1], "value": string(value), "concealed": !c.opt.plain}}}, nil)
+	if err == nil {
+		fmt.Fprintf(c.out, "set %s in %q\n", args[1], args[0])
+	}
+	return err
+}
+
+func runUnset(c *cli, args []string) error {
+	if err := c.want(args, 2, -1); err != nil {
+		return err
+	}
+	err := c.withKeeper("remove_variables", map[string]any{"environmentName": args[0], "variableNames": args[1:]}, nil)
+	if err == nil {
+		fmt.Fprintf(c.out, "removed %s from %q\n", strings.Join(args[1:], ", "), args[0])
+	}
+	return err
+}
+
+func runImport(c *cli, args []string) error {
+	if err := c.want(args, 2, 2); err != nil {
+		return err
+	}
+	path, err := absolute(args[1])
+	if err != nil {
+		return err
+	}
+	var out struct {
+		Imported  []string
+		MountPath string
+	}
+	err = c.withKeeper("import_env_file", map[string]any{"environmentName": args[0], "path": path,
+		"mount": c.opt.mount}, &out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "imported %s into %q\n", count(len(out.Imported), "variable"), args[0])
+	if out.MountPath != "" {
+		fmt.Fprintf(c.out, "%s is a mount now\n", clean(out.MountPath, 200))
+	} else {
+		fmt.Fprintf(c.out, "%s is still there, in clear: delete it, or import with --mount\n", clean(path, 200))
+	}
+	return nil
+}
+
+func runMount(c *cli, args []string) error {
+	if err := c.want(args, 1, 2); err != nil {
+		return err
+	}
+	path, err := absolute(strings.Join(args[1:], ""))
+	if err != nil {
+		return err
+	}
+	var out struct{ MountPath string }
+	err = c.withKeeper("create_local_env_file", map[string]any{"environmentName": args[0], "mountPath": path}, &out)
+	if err == nil {
+		fmt.Fprintf(c.out, "%q is mounted at %s while a keeper runs\n", args[0], clean(out.MountPath, 200))
+	}
+	return err
+}
+
+func runUnmount(c *cli, args []string) error {
+	if err := c.want(args, 0, 1); err != nil {
+		return err
+	}
+	path, err := absolute(strings.Join(args, ""))
+	if err != nil {
+		return err
+	}
+	err = c.withKeeper("remove_local_env_file", map[string]any{"mountPath": path}, nil)
+	if err == nil {
+		fmt.Fprintf(c.out, "%s is no longer mounted\n", clean(path, 200))
+	}
+	return err
+}
+
+func runEnv(c *cli, args []string) error {
+	if err := c.want(args, 2, 3); err != nil {
+		return err
+	}
+	words := map[string]int{"create": 2, "rename": 3, "delete": 2}
+	if words[args[0]] != len(args) {
+		return &usageError{c.command, "use: keepmum env " + c.command.args}
+	}
+	method := args[0] + "_environment"
+	params := map[string]any{"environmentName": args[1]}
+	if args[0] == "rename" {
+		params["newName"] = args[2]
+	}
+	err := c.withKeeper(method, params, nil)
+	if err == nil {
+		fmt.Fprintf(c.out, "%sd %q\n", args[0], args[1])
+	}
+	return err
+}
+
+func runRevoke(c *cli, args []string) error {
+	if len(args) == 0 && !c.opt.all {
+		return &usageError{c.command, "name the grants to end, or --all"}
+	}
+	ids := []uint64{}
+	for _, arg := range args {
+		id, err := strconv.ParseUint(arg, 10, 64)
+		if err != nil || id == 0 {
+			return &usageError{c.command, fmt.Sprintf("%q is no grant's number", arg)}
+		}
+		ids = append(ids, id)
+	}
+	home, _, err := homeDir()
+	if err != nil {
+		return err
+	}
+	client, err := dialKeeper(home)
+	if errors.Is(err, errNoKeeper) {
+		fmt.Fprintln(c.out, "no keeper runs: there are no grants")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer client.close()
+	raw, err := c.sendRequest(context.Background(), client, "revoke", map[string]any{"grants": ids})
+	if err != nil {
+		return err
+	}
+	var out struct{ Revoked int }
+	json.Unmarshal(raw, &out)
+	fmt.Fprintf(c.out, "ended %s\n", count(out.Revoked, "grant"))
+	return nil
+}
+
+func runMCP(c *cli, args []string) error {
+	if err := c.want(args, 0, 0); err != nil {
+		return err
+	}
+	home, _, err := homeDir()
+	if err != nil {
+		return err
+	}
+	// Only messages may reach standard output, whatever else is printed.
+	os.Stdout = os.Stderr
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	return serveMCP(ctx, c.in, c.out, c.err, home, versionText())
+}
+
+func runLog(c *cli, args []string) error {
+	if err := c.want(args, 0, 0); err != nil {
+		return err
+	}
+	if c.opt.verify {
+		var out struct{ Lines int }
+		err := c.withKeeper("verify_log", nil, &out)
+		if err == nil {
+			fmt.Fprintf(c.out, "the audit log is whole: %s\n", count(out.Lines, "line"))
+		}
+		return err
+	}
+	home, _, err := homeDir()
+	if err != nil {
+		return err
+	}
+	f, err := openPrivate(auditPath(home), os.O_RDONLY)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if c.opt.json {
+		_, err = io.Copy(c.out, f)
+		return err
+	}
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 2*auditLineMax)
+	for lines.Scan() {
+		fmt.Fprintln(c.out, formatAudit(lines.Bytes()))
+	}
+	return lines.Err()
+}
+
+func runPasswd(c *cli, args []string) error {
+	if err := c.want(args, 0, 0); err != nil {
+		return err
+	}
+	home, user, err := homeDir()
+	if err != nil {
+		return err
+	}
+	lock, err := takeHome(home)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := checkVault(vaultPath(home)); err != nil {
+		return err
+	}
+	t, err := openTerminal()
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	v, err := openAtTerminal(ctx, t, home, false)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	t.print("keepmum  %s\n", cleanPath(home, user, 60))
+	pass, err := newPassphrase(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer wipe(pass)
+	if err := v.rekey(pass); err != nil {
+		return err
+	}
+	t.print("the passphrase was changed\n")
+	return nil
+}
+
+// runPolicy shows the policy in force, or what a request would get.
+func runPolicy(c *cli, args []string) error {
+	home, user, err := homeDir()
+	if err != nil {
+		return err
+	}
+	p, err := loadPolicy(adminPolicy, policyPath(home), user)
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		lines := p.describe()
+		return c.print(lines, func(w io.Writer) {
+			for _, l := range lines {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", clean(l.Name, 40), clean(l.Value, 200), clean(l.From, 80))
+			}
+		})
+	}
+	if args[0] != "test" || len(args) < 2 || len(args) > 3 {
+		return &usageError{c.command, "use: keepmum policy " + c.command.args}
+	}
+	r, err := c.testRequest(args[1:])
+	if err != nil {
+		return err
+	}
+	d := decide(p, nil, r, time.Now())
+	out := map[string]any{"decision": d.word, "rule": d.rule, "passphrase": d.passphrase}
+	return c.print(out, func(w io.Writer) {
+		fmt.Fprintf(w, "%s: %s\n", d.word, d.rule)
+		if d.passphrase && d.word == "ask" {
+			fmt.Fprintln(w, "a yes costs the passphrase")
+		}
+	})
+}
+
+// testRequest builds the request that policy test asks about.
+func (c *cli) testRequest(args []string) (*request, error) {
+	r := &request{action: action(args[0]), via: c.opt.via, actor: &process{exe: c.opt.program, dir: c.opt.dir}}
+	if !validAction(r.action) {
+		return nil, &usageError{c.command, fmt.Sprintf("unknown action %q: one of %s", args[0], actionNames())}
+	}
+	if len(args) > 1 {
+		r.object.environment = args[1]
+	}
+	if r.actor.dir == "" {
+		r.actor.dir, _ = os.Getwd()
+	}
+	state, ok := map[string]agentState{"yes": agentYes, "no": agentNo, "unknown": agentUnknown}[c.opt.agent]
+	if !ok {
+		return nil, &usageError{c.command, fmt.Sprintf("--agent %q: yes, no or unknown", c.opt.agent)}
+	}
+	r.actor.agent = state
+	switch r.via {
+	case "":
+		r.via = viaMCP
+		if r.action == actRead {
+			r.via = viaMount
+		}
+	case viaMCP, viaCommand, viaMount:
+	default:
+		return nil, &usageError{c.command, fmt.Sprintf("--via %q: mcp, command or mount", c.opt.via)}
+	}
+	return r, nil
+}
