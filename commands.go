@@ -116,6 +116,9 @@ func runUnlock(c *cli, args []string) error {
 	if err := c.want(args, 0, 0); err != nil {
 		return err
 	}
+	if err := harden(); err != nil {
+		return err
+	}
 	err := unlock(c.opt.notify, c.opt.again)
 	if errors.Is(err, errInterrupt) || errors.Is(err, errHangup) || errors.Is(err, context.Canceled) {
 		return errSilent
@@ -199,6 +202,9 @@ func (ownYes) count() int { return 0 }
 // asOwnKeeper opens the vault for one request. It implements the last
 // paragraph of *Keeper and socket* (SPEC §4).
 func asOwnKeeper(ctx context.Context, home, user, method string, args map[string]any) (json.RawMessage, error) {
+	if err := harden(); err != nil {
+		return nil, err
+	}
 	p, err := loadPolicy(adminPolicy, policyPath(home), user)
 	if err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ type grants struct {
 // add remembers a yes, with a hold of its own on the actor. An actor that is
 // gone, or has become another program, gets no grant.
 func (gs *grants) add(r *request, word string, lasts time.Duration, uses int, now time.Time) {
-	held, err := lookup(r.actor.pid)
+	held, err := lookupHidden(r.actor.pid)
 	if err != nil {
 		return
 	}

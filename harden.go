@@ -6,14 +6,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// harden keeps other processes of the same user out of our memory and our
-// descriptors, and secrets out of core files and of files that others may
-// read. It comes before anything else in main, since a child that execs has
-// lost it again. It implements *Keeper and socket* (SPEC §4).
-func harden() error {
+// limitFiles keeps secrets out of core files, and files from others.
+func limitFiles() error {
 	unix.Umask(0o077)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("failed to switch core files off: %v", err)
+	}
+	return nil
+}
+
+// harden also keeps other processes of the same user out of our memory and our
+// descriptors. It comes before anything else in a keeper, since a child that
+// execs has lost it again. A bridge or a command cannot have it: the keeper, a
+// process of the same user, must see who they are. It implements *Keeper and
+// socket* (SPEC §4).
+func harden() error {
+	if err := limitFiles(); err != nil {
+		return err
 	}
 	if err := denyTracing(); err != nil {
 		return fmt.Errorf("failed to keep other processes out: %v", err)

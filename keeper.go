@@ -215,7 +215,13 @@ func (k *keeper) actorOf(peer, self *process) (actor *process, via string, err e
 			if ours(a.exeDev, a.exeIno) && bridge(a.args) {
 				continue
 			}
-			if actor, err = lookup(a.pid); err != nil || actor.start != a.start {
+			// Clients may protect themselves, as keepers do: the program then
+			// cannot be read, and the prompt says so.
+			if actor, err = lookupHidden(a.pid); err != nil {
+				return nil, "", errors.New("the client cannot be identified")
+			}
+			if actor.start != a.start {
+				actor.close()
 				return nil, "", errors.New("the client cannot be identified")
 			}
 			break

@@ -60,7 +60,11 @@ func (w *world) Write(b []byte) (int, error) {
 
 // command is the program under test: this binary as keepmum.
 func (w *world) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...)
+	self, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.Command(self, args...)
 	cmd.Env, cmd.Dir = w.env, w.project
 	return cmd
 }

@@ -66,7 +66,7 @@ func main() {
 // run maps what a command returns to an exit code: 0, 1 failed or refused, 2
 // misuse.
 func run(c *cli, args []string) int {
-	if err := harden(); err != nil {
+	if err := limitFiles(); err != nil {
 		fmt.Fprintf(c.err, "keepmum: error: %v\n", err)
 		return 1
 	}

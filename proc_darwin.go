@@ -183,3 +183,6 @@ func readAncestors(p *process) (chain []ancestor) {
 	}
 	return chain
 }
+
+// lookupHidden is lookup: proc_info names the program of every process of ours.
+func lookupHidden(pid int) (*process, error) { return lookup(pid) }

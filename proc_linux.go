@@ -17,6 +17,17 @@ import (
 // the record was read while one pidfd was alive, so it belongs to one process
 // and not to a later one of the same number (SPEC §7.3).
 func lookup(pid int) (*process, error) {
+	p, err := lookupHidden(pid)
+	if err == nil && p.exe == "" {
+		p.close()
+		return nil, fmt.Errorf("process %d cannot be identified: its program cannot be read", pid)
+	}
+	return p, err
+}
+
+// lookupHidden is lookup for a process that may protect itself: where the
+// system does not let us read program and directory, they are empty.
+func lookupHidden(pid int) (*process, error) {
 	handle, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return nil, fmt.Errorf("process %d cannot be held: %v", pid, err)
@@ -60,8 +71,8 @@ func readProcess(pid int) (*process, error) {
 		if err != nil {
 			return nil, fmt.Errorf("process %d cannot be identified: %v", pid, err)
 		}
-		_, dev, ino, err := readExe(pid)
-		if err == nil && dev == p.exeDev && ino == p.exeIno {
+		exe, dev, ino, err := readExe(pid)
+		if (err == nil || exe == p.exe) && dev == p.exeDev && ino == p.exeIno {
 			return p, nil
 		}
 	}
@@ -80,13 +91,15 @@ func readOnce(pid int) (*process, error) {
 	if p.uid, err = readUser(pid); err != nil {
 		return nil, err
 	}
-	if p.exe, p.exeDev, p.exeIno, err = readExe(pid); err != nil {
+	if p.exe, p.exeDev, p.exeIno, err = readExe(pid); err != nil && !errors.Is(err, os.ErrPermission) {
 		return nil, err
 	}
 	if p.args, err = readArgs(pid); err != nil {
 		return nil, err
 	}
-	p.dir, err = os.Readlink(procPath(pid, "cwd"))
+	if p.dir, err = os.Readlink(procPath(pid, "cwd")); errors.Is(err, os.ErrPermission) {
+		return p, nil
+	}
 	return p, err
 }
 

@@ -12,3 +12,5 @@ func readProcess(int) (*process, error) { return nil, errors.ErrUnsupported }
 func (p *process) alive() bool { return false }
 
 func (p *process) close() {}
+
+func lookupHidden(pid int) (*process, error) { return nil, errors.ErrUnsupported }

@@ -366,6 +366,9 @@ func runPasswd(c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := harden(); err != nil {
+		return err
+	}
 	lock, err := takeHome(home)
 	if err != nil {
 		return err
