@@ -72,6 +72,32 @@ type prompts struct {
 	mu      sync.Mutex
 	waiting map[string]int
 	cool    map[string]time.Time
+	open    bool     // a question is on the screen
+	held    []string // what was said meanwhile
+}
+
+// say shows what happened, or holds it back while a question is open: on its
+// line it would look like an answer.
+func (p *prompts) say(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := fmt.Sprintf(format, args...)
+	if p.open && len(p.held) < maxQuestions {
+		p.held = append(p.held, text)
+		return
+	}
+	p.term.print("%s", text)
+}
+
+// showing marks the beginning and the end of a question.
+func (p *prompts) showing(open bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = open
+	for _, text := range p.held {
+		p.term.print("%s", text)
+	}
+	p.held = nil
 }
 
 // ask puts a request to the person and waits for the answer, which is no when
@@ -143,6 +169,7 @@ func (p *prompts) count() int {
 // Ctrl-C, and when the terminal hangs up.
 func (p *prompts) run(ctx context.Context) {
 	defer close(p.ended)
+	var told time.Time
 	for {
 		select {
 		case q := <-p.queue:
@@ -154,7 +181,10 @@ func (p *prompts) run(ctx context.Context) {
 				p.stop("Ctrl-C")
 				return
 			}
-			p.term.print("%s\n", p.idle())
+			if time.Since(told) > time.Second { // once for a word typed by mistake
+				told = time.Now()
+				p.say("%s\n", p.idle())
+			}
 		case <-p.term.gone:
 			p.stop("terminal closed")
 			return
@@ -170,6 +200,8 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
 	defer cancel()
 	defer context.AfterFunc(locked, cancel)()
+	p.showing(true)
+	defer p.showing(false)
 	offered := choicesFor(q.request, min(timedGrant, p.grantMax))
 	p.term.print("\a\n%s", renderPrompt(q.request, offered, q.costs, p.term.width(), p.home, time.Now()))
 	p.tell(q.request)

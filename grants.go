@@ -37,6 +37,9 @@ func (g *grant) covers(r *request, now time.Time) bool {
 		return false
 	}
 	a, b := g.actor, r.actor
+	if r.action == actConnect && g.word == answerOnce && g.request.conn != r.conn {
+		return false
+	}
 	if g.word == answerOnce || g.word == answerProcess {
 		return sameInstance(a, b) && a.alive()
 	}

@@ -131,14 +131,18 @@ func (a *ancestor) runsAgent() bool {
 			}
 		}
 	}
-	return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(agentPrograms, n) })
+	return slices.ContainsFunc(names, func(name string) bool {
+		return slices.ContainsFunc(agentPrograms, func(agent string) bool {
+			return name == agent || strings.HasPrefix(name, agent+"-") // codex-x86_64-…
+		})
+	})
 }
 
 // baseName is the last element of a path without what systems and languages
 // add to it.
 func baseName(path string) string {
 	name := filepath.Base(strings.TrimSuffix(path, " (deleted)"))
-	for _, suffix := range []string{".js", ".mjs", ".cjs", ".ts", ".py"} {
+	for _, suffix := range []string{".js", ".mjs", ".cjs", ".ts", ".py", ".exe"} {
 		name = strings.TrimSuffix(name, suffix)
 	}
 	return strings.ToLower(strings.TrimPrefix(name, "-")) // login shells

@@ -20,7 +20,7 @@ type choice struct {
 func choicesFor(r *request, timed time.Duration) []choice {
 	list := []choice{{'o', answerOnce, "[o]nce"}}
 	if r.action == actAppend && len(r.object.empty) > 0 {
-		list = []choice{{'o', answerOnce, "[o]nce, no values"}, {'e', answerValues, "[e]nter values"}}
+		list = []choice{{'o', answerOnce, "[o]nce"}, {'e', answerValues, "[e]nter values"}}
 	}
 	switch r.action {
 	case actAppend, actRemove, actDelete, actRename, actImport:
@@ -77,6 +77,9 @@ type promptText struct {
 
 // fact writes a label and its value, wrapped at words; value is clean.
 func (b *promptText) fact(label, value string) {
+	if value == "" {
+		return
+	}
 	room := max(b.width-3-promptLabel, minValue)
 	for i, line := range wrap(value, room) {
 		if i == maxLines {
@@ -134,16 +137,11 @@ func renderPrompt(r *request, offered []choice, costs bool, width int, home stri
 	b := &promptText{width: min(max(width, 40), 120) - 1}
 	p := r.actor
 	fmt.Fprintf(b, " #%d %s  %s\n", r.number, now.Format("15:04:05"), r.action)
-	b.fact("program", fmt.Sprintf("%s  (pid %d)", programText(p.exe, home, b.room(2)), p.pid))
-	b.fact("command", quoteCommand(p.args, b.room(3)))
-	b.fact("directory", cleanPath(p.dir, home, b.room(2)))
+	b.fact("program", fmt.Sprintf("%s  (pid %d)", programText(p.exe, home, b.room(1)), p.pid))
+	b.fact("command", quoteCommand(p.args, b.room(4)))
+	b.fact("directory", programText(p.dir, home, b.room(2)))
 	b.fact("started by", startedBy(p, b.room(2)))
-	switch p.agent {
-	case agentYes:
-		b.fact("", "an AI agent is, or started, this program")
-	case agentUnknown:
-		b.fact("", "its parents cannot be seen: treated as an AI agent's")
-	}
+	b.fact("", agentText(r))
 	if r.claim != "" {
 		b.fact("says it is", clean(r.claim, b.room(1)))
 	}
@@ -152,6 +150,24 @@ func renderPrompt(r *request, offered []choice, costs bool, width int, home stri
 		b.fact("", "a yes costs the passphrase")
 	}
 	return b.String() + renderChoices(offered, b.width)
+}
+
+// agentText says whether an agent is behind a request, and what that means for
+// a read.
+func agentText(r *request) string {
+	text := ""
+	switch r.actor.agent {
+	case agentNo:
+		return ""
+	case agentYes:
+		text = "an AI agent is, or started, this program"
+	default:
+		text = "its parents cannot be seen: treated as an AI agent's"
+	}
+	if r.action == actRead {
+		text += "; a yes may show it the VALUES"
+	}
+	return text
 }
 
 // renderChoices lists the answers, never breaking one.
@@ -184,7 +200,7 @@ func (b *promptText) object(r *request, home string) {
 	}
 }
 
-// programText shows an executable; one that cannot be read says so.
+// programText shows an executable or a directory; what cannot be read says so.
 func programText(exe, home string, width int) string {
 	if exe == "" {
 		return "(cannot be read)"
@@ -218,13 +234,13 @@ func renderAnswer(a answer, timeout time.Duration) string {
 	case a.word == answerValues:
 		return fmt.Sprintf("   allowed once, %s typed\n", count(len(a.values), "value"))
 	case a.yes():
-		return fmt.Sprintf("allowed (%s)\n", a.word)
+		return fmt.Sprintf("   allowed (%s)\n", a.word)
 	case a.word == answerNever:
-		return "refused, and so is all that this program asks until locked\n"
+		return "   refused, and so is all that this program asks until locked\n"
 	case a.by == "no answer":
 		return fmt.Sprintf("\n   refused: no answer in %s\n", shortDuration(timeout))
 	case a.by == "withdrawn":
 		return "\n   withdrawn: the program no longer waits\n"
 	}
-	return "refused\n"
+	return "   refused\n"
 }

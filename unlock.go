@@ -231,7 +231,7 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	asker := &prompts{term: t, home: k.user, grantMax: k.policy.GrantMax, passphrase: k.vault.checkPassphrase,
 		idle: k.stateLine, stop: k.stop, notify: notify, queue: make(chan *question, maxQuestions),
 		ended: make(chan struct{}), waiting: map[string]int{}, cool: map[string]time.Time{}}
-	k.asker, k.say = asker, func(f string, a ...any) { t.print(f, a...) }
+	k.asker, k.say = asker, asker.say
 	if err := k.open(); err != nil {
 		return "", err
 	}
