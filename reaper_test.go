@@ -15,7 +15,7 @@ import (
 
 func init() {
 	helpers["reaper"] = func() { runReaper(os.Stdin) }
-	helpers["keeper"] = doomedKeeper
+	helpers["doomed-keeper"] = doomedKeeper
 	testOnlyReaperEnv = []string{"KEEPMUM_TEST_HELPER=reaper"}
 }
 
@@ -67,7 +67,7 @@ func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 func TestReaperAfterKill(t *testing.T) {
 	base := runFolder(t)
 	keeper := exec.Command(os.Args[0])
-	keeper.Env = []string{"KEEPMUM_TEST_HELPER=keeper", "KEEPMUM_TEST_FOLDER=" + base}
+	keeper.Env = []string{"KEEPMUM_TEST_HELPER=doomed-keeper", "KEEPMUM_TEST_FOLDER=" + base}
 	out, err := keeper.StdoutPipe()
 	must(t, err)
 	must(t, keeper.Start())
