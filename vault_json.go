@@ -32,14 +32,15 @@ type member struct {
 }
 
 func (d *vaultData) members() []member {
-	return []member{{"environments", &d.environments, nil}, {"audit", &d.audit, nil},
-		{"remember", &d.remember, nil}}
+	return []member{{"environments", (*list[environment, *environment])(&d.environments), nil},
+		{"audit", &d.audit, nil}, {"remember", &d.remember, nil}}
 }
 
 func (e *environment) members() []member {
 	return []member{{"id", (*idBytes)(&e.id), nil}, {"name", &e.name, nil},
 		{"created", &e.created, nil}, {"changed", &e.changed, nil},
-		{"variables", &e.variables, nil}, {"mounts", &e.mounts, nil}}
+		{"variables", (*list[variable, *variable])(&e.variables), nil},
+		{"mounts", (*list[mount, *mount])(&e.mounts), nil}}
 }
 
 func (v *variable) members() []member {
@@ -54,24 +55,52 @@ func (m *mount) members() []member {
 
 func (a *auditMemory) members() []member {
 	return []member{{"number", &a.number, nil}, {"mac", (*base64Bytes)(&a.mac), nil},
-		{"keys", &a.keys, nil}}
+		{"keys", (*list[oldAuditKey, *oldAuditKey])(&a.keys), nil}}
 }
 
 func (k *oldAuditKey) members() []member {
 	return []member{{"through", &k.through, nil}, {"key", (*base64Bytes)(&k.key), nil}}
 }
 
-func (e *environment) UnmarshalJSON(b []byte) error { return e.read(b, e.members()) }
-func (v *variable) UnmarshalJSON(b []byte) error    { return v.read(b, v.members()) }
-func (m *mount) UnmarshalJSON(b []byte) error       { return m.read(b, m.members()) }
 func (a *auditMemory) UnmarshalJSON(b []byte) error { return a.read(b, a.members()) }
-func (k *oldAuditKey) UnmarshalJSON(b []byte) error { return k.read(b, k.members()) }
 
-func (e *environment) MarshalJSON() ([]byte, error) { return e.write(e.members()) }
-func (v *variable) MarshalJSON() ([]byte, error)    { return v.write(v.members()) }
-func (m *mount) MarshalJSON() ([]byte, error)       { return m.write(m.members()) }
 func (a *auditMemory) MarshalJSON() ([]byte, error) { return a.write(a.members()) }
-func (k *oldAuditKey) MarshalJSON() ([]byte, error) { return k.write(k.members()) }
+
+// list is a list of records as JSON. The records themselves have no such
+// methods: one that strays into an answer shows nothing.
+type list[T any, R record[T]] []*T
+
+type record[T any] interface {
+	*T
+	members() []member
+	read([]byte, []member) error
+	write([]member) ([]byte, error)
+}
+
+func (l *list[T, R]) UnmarshalJSON(raw []byte) error {
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		return errMember
+	}
+	for _, item := range items {
+		r := R(new(T))
+		if err := r.read(item, r.members()); err != nil {
+			return err
+		}
+		*l = append(*l, r)
+	}
+	return nil
+}
+
+func (l *list[T, R]) MarshalJSON() (text []byte, err error) {
+	items := make([]json.RawMessage, len(*l))
+	for i, r := range *l {
+		if items[i], err = R(r).write(R(r).members()); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(items)
+}
 
 // base64Bytes is bytes as base64, in its one canonical spelling.
 type base64Bytes []byte
@@ -116,33 +145,23 @@ func (u *unknownMembers) read(raw []byte, known []member) error {
 				continue
 			}
 		}
-		if hasNull(value) {
-			err = errMember
-		} else if err = json.Unmarshal(value, m.at); err == nil {
-			continue
+		err := errMember // null, too, which encoding/json takes for nothing to read
+		if string(value) != "null" {
+			err = json.Unmarshal(value, m.at)
 		}
-		if !errors.Is(err, errMember) {
+		if err != nil && !errors.Is(err, errMember) {
 			err = errMember
 		}
-		return fmt.Errorf("%s: %w", m.name, err)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
 	}
 	*u = members
 	return nil
 }
 
-// hasNull reports whether a member is null, or a list with a null in it, which
-// encoding/json takes for nothing to read.
-func hasNull(value json.RawMessage) bool {
-	var list []json.RawMessage
-	if len(value) > 0 && value[0] == '[' {
-		json.Unmarshal(value, &list)
-	}
-	list = append(list, value)
-	return slices.ContainsFunc(list, func(v json.RawMessage) bool { return string(v) == "null" })
-}
-
-// write writes an object: the known members, then the unknown ones. A secret
-// refuses to be written as JSON anywhere but here.
+// write writes an object: the known members, then the unknown ones. Here alone
+// a secret is written as JSON.
 func (u unknownMembers) write(members []member) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(u)) {
 		members = append(members, member{name, u[name], nil})
@@ -198,7 +217,6 @@ func (d *vaultData) encode() ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	d = d.clone() // in which no list is nil: that would be null
 	text, err := d.write(d.members())
 	if err != nil {
 		return nil, err
