@@ -25,9 +25,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -85,13 +82,8 @@ func auditOf(r *request, decision, by, outcome string) auditEntry {
 		Environment: r.object.environment, Path: r.object.path, Names: r.object.names,
 		Decision: decision, By: by, Outcome: outcome}
 	if p := r.actor; p != nil {
-		e.Actor = auditActor{Exe: p.exe, PID: p.pid}
-		switch p.agent {
-		case agentYes:
-			e.Actor.Agent = "yes"
-		case agentNo:
-			e.Actor.Agent = "no"
-		}
+		agent := map[agentState]string{agentYes: "yes", agentNo: "no"}[p.agent]
+		e.Actor = auditActor{Exe: p.exe, PID: p.pid, Agent: agent}
 		for _, a := range p.ancestors {
 			e.Actor.Ancestors = append(e.Actor.Ancestors, auditProcess{a.pid, a.exe})
 		}
@@ -101,7 +93,7 @@ func auditOf(r *request, decision, by, outcome string) auditEntry {
 
 // encode returns the line without its mac, short enough to get one. Texts are
 // cut first, so that with both lists halved down to nothing it always fits.
-func (e auditEntry) encode() ([]byte, error) {
+func (e auditEntry) encode() []byte {
 	for _, s := range []*string{&e.Event, &e.Actor.Exe, &e.Claim, &e.Environment, &e.Path,
 		&e.Decision, &e.By, &e.Outcome} {
 		*s = cutText(*s)
@@ -113,9 +105,9 @@ func (e auditEntry) encode() ([]byte, error) {
 	ancestors := append([]auditProcess{}, e.Actor.Ancestors...)
 	for {
 		e.Names, e.Actor.Ancestors = names, ancestors
-		line, err := json.Marshal(e)
-		if err != nil || len(line)+auditMACSize < auditLineMax || len(names)+len(ancestors) == 0 {
-			return line, err
+		line := sure(json.Marshal(e))
+		if len(line)+auditMACSize < auditLineMax || len(names)+len(ancestors) == 0 {
+			return line
 		}
 		e.More += (len(names)+1)/2 + (len(ancestors)+1)/2
 		names, ancestors = names[:len(names)/2], ancestors[:len(ancestors)/2]
@@ -127,16 +119,15 @@ func cutText(s string) string {
 	if len(s) <= auditTextMax {
 		return s
 	}
-	n := auditTextMax
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return fmt.Sprintf("%s… (%d bytes)", s[:n], len(s))
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(s[:auditTextMax], ""), len(s))
 }
 
 // auditMAC returns the mac of a line that follows the one with the mac prev.
 func auditMAC(key, prev, line []byte) []byte {
 	h := hmac.New(sha256.New, key)
+	if prev == nil { // before the first line
+		prev = make([]byte, sha256.Size)
+	}
 	h.Write(prev)
 	h.Write(line)
 	return h.Sum(nil)
@@ -151,17 +142,14 @@ func sealLine(line, mac []byte) []byte {
 // splitLine takes a line apart into what it says, what the mac covers, and the
 // mac, which has one place and one spelling.
 func splitLine(line []byte) (e auditEntry, body, mac []byte, err error) {
-	line, err = bytes.TrimSuffix(line, []byte("\n")), errors.New("malformed line")
-	at := len(line) - auditMACSize
-	if at < 1 || !bytes.HasPrefix(line[at:], []byte(auditMACStart)) ||
-		!bytes.HasSuffix(line, []byte(auditMACEnd)) {
-		return e, nil, nil, err
-	}
+	line = bytes.TrimSuffix(line, []byte("\n"))
+	at := max(len(line)-auditMACSize, 0)
+	text, start := bytes.CutPrefix(line[at:], []byte(auditMACStart))
+	text, end := bytes.CutSuffix(text, []byte(auditMACEnd))
 	body = append(bytes.Clone(line[:at]), '}')
-	text := line[at+len(auditMACStart) : len(line)-len(auditMACEnd)]
-	mac, bad := base64.StdEncoding.Strict().AppendDecode(nil, text)
-	if bad != nil || len(mac) != sha256.Size || json.Unmarshal(body, &e) != nil {
-		return auditEntry{}, nil, nil, err
+	mac, err = decodeBase64(text)
+	if !start || !end || err != nil || len(mac) != sha256.Size || json.Unmarshal(body, &e) != nil {
+		return auditEntry{}, nil, nil, errors.New("malformed line")
 	}
 	return e, body, mac, nil
 }
@@ -181,16 +169,12 @@ type auditLog struct {
 // the vault remembers, whichever is later. A damaged or shortened end is
 // recorded by a line "audit-gap" and does not stop the service (SPEC §10).
 func openAudit(path string, key []byte, head auditHead) (*auditLog, error) {
-	f, st, err := openOwn(unix.AT_FDCWD, path, unix.O_RDWR|unix.O_APPEND|unix.O_CREAT, 0o600)
+	f, err := openPrivate(path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
-		return nil, fmt.Errorf("cannot open the audit log: %v", err)
-	}
-	if st.Mode&0o077 != 0 {
-		f.Close()
-		return nil, fmt.Errorf("audit log %q is open to others: run chmod 600 on it", path)
+		return nil, fmt.Errorf("cannot use the audit log: %w", err)
 	}
 	a := &auditLog{f: f, path: path, key: key}
-	gap, err := a.resume(st.Size, head)
+	gap, err := a.resume(head)
 	if err == nil && gap != "" {
 		err = a.write(auditEntry{Event: "audit-gap", Outcome: gap})
 	}
@@ -203,7 +187,11 @@ func openAudit(path string, key []byte, head auditHead) (*auditLog, error) {
 
 // resume finds the last good line in the file's tail, and says what is wrong
 // with the end, or "".
-func (a *auditLog) resume(size int64, head auditHead) (gap string, err error) {
+func (a *auditLog) resume(head auditHead) (gap string, err error) {
+	size, err := a.f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return "", err
+	}
 	tail := make([]byte, min(size, auditTail))
 	if _, err := a.f.ReadAt(tail, size-int64(len(tail))); err != nil {
 		return "", err
@@ -211,7 +199,7 @@ func (a *auditLog) resume(size int64, head auditHead) (gap string, err error) {
 	a.newl = len(tail) > 0 && tail[len(tail)-1] != '\n'
 	// The tail's first line cannot be checked unless it is the file's first: it
 	// only lends its mac to the next.
-	prev, good := make([]byte, sha256.Size), true
+	prev, good := []byte(nil), true
 	if size > int64(len(tail)) {
 		_, tail, _ = bytes.Cut(tail, []byte("\n"))
 	}
@@ -240,19 +228,12 @@ func (a *auditLog) write(e auditEntry) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e.Number, e.Time = a.last.Number+1, time.Now().UTC().Format("2006-01-02T15:04:05.000000000Z")
-	body, err := e.encode()
-	if err != nil {
-		return fmt.Errorf("cannot write the audit log: %v", err)
-	}
+	body := e.encode()
 	size, err := a.check()
 	if err != nil {
 		return err
 	}
-	prev := a.last.MAC
-	if prev == nil {
-		prev = make([]byte, sha256.Size)
-	}
-	mac := auditMAC(a.key, prev, body)
+	mac := auditMAC(a.key, a.last.MAC, body)
 	line := sealLine(body, mac)
 	if a.newl {
 		line = append([]byte("\n"), line...)
@@ -301,41 +282,39 @@ func (a *auditLog) close() error { return a.f.Close() }
 // was changed, removed or added. keyFor gives the key of a line's time
 // (SPEC §10).
 func verifyAudit(r io.Reader, keyFor func(number uint64) []byte, head auditHead) (int, error) {
-	lines := 0
 	in := bufio.NewReaderSize(r, auditLineMax)
-	last := auditHead{MAC: make([]byte, sha256.Size)}
-	for {
+	last := auditHead{}
+	for at := 1; ; at++ {
 		line, err := in.ReadSlice('\n')
 		if err == io.EOF && len(line) == 0 {
 			break
-		} else if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
-			return lines, fmt.Errorf("cannot read the audit log: %v", err)
 		}
-		at := lines + 1
 		e, body, mac, bad := splitLine(line)
-		number := e.Number
 		switch {
+		case err != nil && err != io.EOF && err != bufio.ErrBufferFull:
+			err = fmt.Errorf("cannot read the audit log: %v", err)
 		case err != nil || bad != nil:
-			return lines, fmt.Errorf("line %d: changed", at)
-		case number <= last.Number:
-			return lines, fmt.Errorf("line %d added or reordered", at)
-		case number > last.Number+1 && appearsLater(in, last.Number+1):
-			return lines, fmt.Errorf("line %d added or reordered", at)
-		case number > last.Number+1:
-			return lines, fmt.Errorf("line %d: number %d follows %d: %d lines removed", at, number,
-				last.Number, number-last.Number-1)
-		case !hmac.Equal(mac, auditMAC(keyFor(number), last.MAC, body)):
-			return lines, fmt.Errorf("line %d: changed", at)
-		case number == head.Number && !hmac.Equal(mac, head.MAC):
-			return lines, fmt.Errorf("line %d: not the one that the vault remembers", at)
+			err = fmt.Errorf("line %d: changed", at)
+		case e.Number <= last.Number || e.Number > last.Number+1 && appearsLater(in, last.Number+1):
+			err = fmt.Errorf("line %d added or reordered", at)
+		case e.Number > last.Number+1:
+			err = fmt.Errorf("line %d: number %d follows %d: %d lines removed", at, e.Number,
+				last.Number, e.Number-last.Number-1)
+		case !hmac.Equal(mac, auditMAC(keyFor(e.Number), last.MAC, body)):
+			err = fmt.Errorf("line %d: changed", at)
+		case e.Number == head.Number && !hmac.Equal(mac, head.MAC):
+			err = fmt.Errorf("line %d: not the one that the vault remembers", at)
 		}
-		lines, last = at, auditHead{number, mac}
+		if err != nil {
+			return at - 1, err
+		}
+		last = auditHead{e.Number, mac}
 	}
 	if last.Number < head.Number {
-		return lines, fmt.Errorf("ends at %d, the vault remembers %d: %d lines removed at the end",
-			last.Number, head.Number, head.Number-last.Number)
+		return int(last.Number), fmt.Errorf("ends at %d, the vault remembers %d: %d lines removed"+
+			" at the end", last.Number, head.Number, head.Number-last.Number)
 	}
-	return lines, nil
+	return int(last.Number), nil
 }
 
 // appearsLater reports whether a number that was left out comes after all: then
@@ -364,18 +343,17 @@ func formatAudit(line []byte) string {
 		out += fmt.Sprintf(" by %s (pid %d, agent %s)", clean(e.Actor.Exe, 80), e.Actor.PID,
 			clean(e.Actor.Agent, 10))
 	}
-	for _, s := range []string{e.Environment, e.Path, strings.Join(e.Names, " ")} {
-		if s != "" {
-			out += " " + clean(s, 120)
+	add := func(separator string, texts ...string) {
+		for _, s := range texts {
+			if s != "" {
+				out += separator + clean(s, 120)
+			}
 		}
 	}
+	add(" ", e.Environment, e.Path, strings.Join(e.Names, " "))
 	if e.More > 0 {
 		out += fmt.Sprintf(" and %d more", e.More)
 	}
-	for _, s := range []string{e.Decision, e.By, e.Outcome} {
-		if s != "" {
-			out += ", " + clean(s, 120)
-		}
-	}
+	add(", ", e.Decision, e.By, e.Outcome)
 	return out
 }

@@ -22,10 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	gitOutputMax  = 16 << 10 // bytes: three paths and a word
-	gitExcludeMax = 1 << 20  // bytes
-)
+const gitExcludeMax = 1 << 20 // bytes
 
 // testOnlyGitDeadline is how long git may take; only the tests change it.
 var testOnlyGitDeadline = 5 * time.Second
@@ -48,25 +45,20 @@ type gitInfo struct {
 // gitState asks Git about path, which is resolved. Outside of every work tree
 // no program is run. An error means that nobody knows, and so no mount
 // (SPEC §7.1).
-func gitState(path string) (state gitInfo, err error) {
+func gitState(path string) (s gitInfo, err error) {
 	project := gitProject(filepath.Dir(path))
 	if project == "" {
 		return gitInfo{}, nil
 	}
-	s := gitInfo{inWorkTree: true, path: path}
-	if s.git, err = findGit(project); err != nil {
-		return gitInfo{}, err
+	s = gitInfo{inWorkTree: true, path: path}
+	if s.git, err = findGit(project); err == nil {
+		err = s.locate()
 	}
-	if err := s.locate(); err != nil {
-		return gitInfo{}, err
+	if err == nil {
+		s.tracked, err = s.ask("ls-files", "--error-unmatch", "--", ":(literal)"+filepath.Base(path))
 	}
-	base := filepath.Base(path)
-	if s.tracked, err = s.ask("ls-files", "--error-unmatch", "--", ":(literal)"+base); err != nil {
-		return gitInfo{}, err
-	}
-	if !s.tracked {
-		// Without --no-index it would match the name as a pattern against the index.
-		s.ignored, err = s.ask("check-ignore", "-q", "--no-index", "--", "./"+base)
+	if err == nil && !s.tracked {
+		s.ignored, err = s.isIgnored()
 	}
 	if err != nil {
 		return gitInfo{}, err
@@ -77,16 +69,12 @@ func gitState(path string) (state gitInfo, err error) {
 // gitProject returns the outermost folder at or above dir that has a .git, of
 // whatever kind, or "".
 func gitProject(dir string) (project string) {
-	for {
+	for below := ""; dir != below; below, dir = dir, filepath.Dir(dir) {
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); !errors.Is(err, fs.ErrNotExist) {
 			project = dir
 		}
-		if up := filepath.Dir(dir); up != dir {
-			dir = up
-			continue
-		}
-		return project
 	}
+	return project
 }
 
 // findGit returns the git of PATH, if it lies outside of the project and others
@@ -117,11 +105,14 @@ func within(path, dir string) bool {
 // repository's own: a symbolic link in its way would have us write elsewhere.
 func (s *gitInfo) locate() error {
 	var out bytes.Buffer
-	code, err := s.run(&out, "rev-parse", "--path-format=absolute", "--is-inside-work-tree",
+	_, err := s.run(&out, 0, "rev-parse", "--path-format=absolute", "--is-inside-work-tree",
 		"--show-toplevel", "--git-common-dir", "--git-path", "info/exclude")
 	line := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-	if err != nil || code != 0 || len(line) != 4 || line[0] != "true" || out.Len() > gitOutputMax {
-		return s.failed("rev-parse", code, err)
+	if err == nil && (len(line) != 4 || line[0] != "true") {
+		err = s.failed("rev-parse", errors.New("not in a work tree"))
+	}
+	if err != nil {
+		return err
 	}
 	top := line[1]
 	if s.exclude = line[3]; s.exclude != filepath.Join(line[2], "info", "exclude") {
@@ -142,28 +133,28 @@ func gitPattern(path string) string {
 	return regexp.MustCompile(`[][\\*? ]`).ReplaceAllString(path, `\$0`)
 }
 
+// isIgnored asks whether Git ignores the path. Without --no-index it would match
+// the name as a pattern against the index.
+func (s *gitInfo) isIgnored() (bool, error) {
+	return s.ask("check-ignore", "-q", "--no-index", "--", "./"+filepath.Base(s.path))
+}
+
 // ask runs a command that answers yes or no by its exit status, 0 or 1.
 func (s *gitInfo) ask(args ...string) (bool, error) {
-	code, err := s.run(nil, args...)
-	if err != nil || code != 0 && code != 1 {
-		return false, s.failed(args[0], code, err)
-	}
-	return code == 0, nil
+	code, err := s.run(nil, 1, args...)
+	return code == 0, err
 }
 
 // failed words a git that gave no answer.
-func (s *gitInfo) failed(command string, code int, err error) error {
-	if err == nil {
-		err = fmt.Errorf("exit status %d", code)
-	}
+func (s *gitInfo) failed(command string, err error) error {
 	return fmt.Errorf("git %s gave no answer about %q (%v): run git status there, or mount elsewhere",
 		command, s.path, err)
 }
 
-// run starts git beside the path. Nothing of our environment but HOME goes
-// along, and no transport is allowed: a missing object would else be fetched
-// by a program that the repository names.
-func (s *gitInfo) run(out io.Writer, args ...string) (code int, err error) {
+// run starts git beside the path; an exit status of up to worst is an answer.
+// Nothing of our environment but HOME goes along, and no transport is allowed:
+// a missing object would else be fetched by a program that the repository names.
+func (s *gitInfo) run(out io.Writer, worst int, args ...string) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), testOnlyGitDeadline)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.git, slices.Concat(gitSafe, args)...)
@@ -173,12 +164,12 @@ func (s *gitInfo) run(out io.Writer, args ...string) (code int, err error) {
 		"GIT_TERMINAL_PROMPT=0"}
 	err = cmd.Run()
 	var exit *exec.ExitError
-	if ctx.Err() != nil {
-		return 0, fmt.Errorf("no end after %v", testOnlyGitDeadline)
-	} else if errors.As(err, &exit) && exit.Exited() {
+	if errors.As(err, &exit) && exit.Exited() && exit.ExitCode() <= worst {
 		return exit.ExitCode(), nil
+	} else if err != nil {
+		return 0, s.failed(args[0], err)
 	}
-	return 0, err
+	return 0, nil
 }
 
 // addExclude makes Git ignore the path of info in this clone alone, and sees
@@ -213,7 +204,7 @@ func addExclude(info gitInfo) error {
 			return fmt.Errorf("cannot write %q: %v", info.exclude, err)
 		}
 	}
-	ignored, err := info.ask("check-ignore", "-q", "--no-index", "--", "./"+filepath.Base(info.path))
+	ignored, err := info.isIgnored()
 	if err == nil && !ignored {
 		err = fmt.Errorf("git still does not ignore %q: a rule with ! in a .gitignore wins, remove it",
 			info.path)

@@ -75,12 +75,11 @@ func openPlace(path string, closed ...string) (*place, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
 	}
-	asked := filepath.Dir(path)
-	parent, err := filepath.EvalSymlinks(asked)
+	parent, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("folder %q does not exist: create it first", asked)
+		return nil, fmt.Errorf("folder %q does not exist: create it first", filepath.Dir(path))
 	} else if err != nil {
-		return nil, fmt.Errorf("folder %q cannot be used: %v", asked, err)
+		return nil, fmt.Errorf("folder %q cannot be used: %v", filepath.Dir(path), err)
 	}
 	p := &place{path: filepath.Join(parent, filepath.Base(path)), base: filepath.Base(path)}
 	// The link in the folder's name may lead to a name that no JSON carries.
@@ -90,7 +89,7 @@ func openPlace(path string, closed ...string) (*place, error) {
 	if p.dir, err = openFolder(parent, closed...); err != nil {
 		return nil, err
 	}
-	if err := checkFolder(p.dir, parent); err != nil {
+	if err := checkFolder(p.dir); err != nil {
 		p.close()
 		return nil, err
 	}
@@ -102,9 +101,9 @@ func openPlace(path string, closed ...string) (*place, error) {
 // known by device and inode, however it is spelled.
 func openFolder(path string, closed ...string) (*os.File, error) {
 	fd, err := unix.Open("/", folderFlags, 0)
-	for _, name := range strings.Split(path, "/") {
-		if err != nil || name == "" {
-			continue
+	for name := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' }) {
+		if err != nil {
+			break
 		}
 		up := fd
 		fd, err = unix.Openat(up, name, folderFlags|unix.O_NOFOLLOW, 0)
@@ -114,10 +113,8 @@ func openFolder(path string, closed ...string) (*os.File, error) {
 			return nil, fmt.Errorf("%q is inside keepmum's own folder: choose a project's folder", path)
 		}
 	}
-	if err == unix.ENOTDIR || err == unix.ELOOP {
-		return nil, fmt.Errorf("%q is not a folder: choose a path in a folder", path)
-	} else if err != nil {
-		return nil, fmt.Errorf("cannot open folder %q: %w", path, err)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a folder that can be used: %w", path, err)
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }
@@ -135,18 +132,21 @@ func isOneOf(fd int, folders []string) bool {
 
 // checkFolder refuses a folder in which somebody else could put another thing
 // in the place of the link (SPEC §7.1).
-func checkFolder(dir *os.File, name string) error {
+func checkFolder(dir *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
-		return fmt.Errorf("cannot look at folder %q: %v", name, err)
+		return fmt.Errorf("cannot look at folder %q: %v", dir.Name(), err)
 	}
+	shared := st.Mode&0o022 != 0
 	switch {
 	case int(st.Uid) != os.Geteuid() && st.Uid != 0:
-		return fmt.Errorf("folder %q belongs to user %d: choose a folder of your own", name, st.Uid)
-	case st.Mode&unix.S_ISVTX != 0 && st.Mode&0o022 != 0:
-		return fmt.Errorf("folder %q is shared and writable by others: use a folder of your own", name)
-	case st.Mode&0o022 != 0:
-		return fmt.Errorf("folder %q is writable by others: run chmod go-w on it first", name)
+		return fmt.Errorf("folder %q belongs to user %d: choose a folder of your own",
+			dir.Name(), st.Uid)
+	case shared && st.Mode&unix.S_ISVTX != 0:
+		return fmt.Errorf("folder %q is shared and writable by others: use a folder of your own",
+			dir.Name())
+	case shared:
+		return fmt.Errorf("folder %q is writable by others: run chmod go-w on it first", dir.Name())
 	}
 	return nil
 }
@@ -157,43 +157,37 @@ func (p *place) fd() int { return int(p.dir.Fd()) }
 // close lets go of the folder.
 func (p *place) close() { p.dir.Close() }
 
+// kinds names what else can stand at a path.
+var kinds = map[uint32]string{unix.S_IFREG: placeFile, unix.S_IFDIR: "a directory",
+	unix.S_IFIFO: "a FIFO", unix.S_IFSOCK: "a socket", unix.S_IFBLK: "a device",
+	unix.S_IFCHR: "a device"}
+
 // occupant says what stands at the name: placeEmpty, placeOurs, placeFile, or
 // what else it is. The callback ours decides about a link's target.
 func (p *place) occupant(ours func(target string) bool) (kind string, err error) {
-	var st unix.Stat_t
-	switch err := unix.Fstatat(p.fd(), p.base, &st, unix.AT_SYMLINK_NOFOLLOW); {
+	st, target, err := p.look(p.base)
+	switch {
 	case err == unix.ENOENT:
 		return placeEmpty, nil
 	case err != nil:
 		return "", fmt.Errorf("cannot look at %q: %v", p.path, err)
+	case target == "":
+		return kinds[uint32(st.Mode)&unix.S_IFMT], nil
+	case int(st.Uid) == os.Geteuid() && ours(target):
+		return placeOurs, nil
 	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return placeFile, nil
-	case unix.S_IFDIR:
-		return "a directory", nil
-	case unix.S_IFIFO:
-		return "a FIFO", nil
-	case unix.S_IFSOCK:
-		return "a socket", nil
-	case unix.S_IFLNK:
-		target, err := p.target(p.base)
-		if err == nil && int(st.Uid) == os.Geteuid() && ours(target) {
-			return placeOurs, nil
-		}
-		return fmt.Sprintf("a symbolic link to %q", target), err
-	}
-	return "a device", nil
+	return fmt.Sprintf("a symbolic link to %q", target), nil
 }
 
-// target reads the link called name.
-func (p *place) target(name string) (string, error) {
+// look returns what is called name and, if it is a symbolic link, its target.
+func (p *place) look(name string) (st unix.Stat_t, target string, err error) {
+	err = unix.Fstatat(p.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return st, "", err
+	}
 	buf := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(p.fd(), name, buf)
-	if err != nil {
-		return "", err
-	}
-	return string(buf[:n]), nil
+	return st, string(buf[:max(n, 0)]), err
 }
 
 // link makes the name a symbolic link to target where there is nothing, or a
@@ -206,40 +200,36 @@ func (p *place) link(target string, ours func(target string) bool) error {
 	}
 	testOnlyBetween()
 	switch kind {
+	case placeEmpty:
 	case placeOurs:
-		old, err := p.target(p.base)
+		_, old, err := p.look(p.base)
 		if err != nil || !ours(old) {
 			return fmt.Errorf("%q changed at this moment: nothing was replaced, try again", p.path)
 		}
 		if err := p.unlink(old); err != nil {
 			return err
 		}
-	case placeEmpty:
 	default:
 		return fmt.Errorf("%q is %s: move it away or choose another path", p.path, kind)
 	}
 	if err := unix.Symlinkat(target, p.fd(), p.base); err != nil {
 		return fmt.Errorf("cannot make the link %q: %v", p.path, err)
 	}
-	return p.isLink(p.base, target)
+	return nil
 }
 
 // isLink refuses anything at name but a link of ours to target.
 func (p *place) isLink(name, target string) error {
-	var st unix.Stat_t
-	err := unix.Fstatat(p.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK && int(st.Uid) == os.Geteuid() {
-		if got, err := p.target(name); err == nil && got == target {
-			return nil
-		}
+	st, got, err := p.look(name)
+	if err != nil || got != target || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%q is not keepmum's link: it is left as it is", p.path)
 	}
-	return fmt.Errorf("%q is not keepmum's link: it is left as it is", p.path)
+	return nil
 }
 
 // isFile refuses anything at name but the regular file want, unchanged.
 func (p *place) isFile(name string, want fileID) error {
-	var st unix.Stat_t
-	err := unix.Fstatat(p.fd(), name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	st, _, err := p.look(name)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || idOf(&st) != want {
 		return fmt.Errorf("%q changed since it was read: it is left as it is, import it again", p.path)
 	}
@@ -267,18 +257,25 @@ func (p *place) replaceFile(target string, want fileID) error {
 		return fmt.Errorf("cannot exchange %q with a link: %v: import it without mounting,"+
 			" move it away, then mount", p.path, err)
 	}
-	err := p.isFile(temp, want)
-	if err == nil {
-		if err = unix.Unlinkat(p.fd(), temp, 0); err == nil {
+	err := p.settle(temp, p.isFile(temp, want), renameExchange)
+	if err != nil {
+		p.drop(temp, target)
+	}
+	return err
+}
+
+// settle removes what was moved aside as temp, or gives it its name back if it
+// was not what should go.
+func (p *place) settle(temp string, wrong error, back func(dir int, from, to string) error) error {
+	if wrong == nil {
+		if wrong = unix.Unlinkat(p.fd(), temp, 0); wrong == nil {
 			return nil
 		}
-		err = fmt.Errorf("cannot remove the file %q: %v", p.path, err)
 	}
-	if back := renameExchange(p.fd(), temp, p.base); back != nil {
-		return fmt.Errorf("%v; it is now named %q: move it back", err, temp)
+	if back(p.fd(), temp, p.base) != nil {
+		return fmt.Errorf("%v, but is now named %q: move it back", wrong, temp)
 	}
-	p.drop(temp, target)
-	return err
+	return wrong
 }
 
 // drop removes the temporary link, and only that.
@@ -300,43 +297,11 @@ func (p *place) unlink(target string) error {
 	if err := renameExclusive(p.fd(), p.base, temp); err != nil {
 		return fmt.Errorf("cannot remove the link %q: %v", p.path, err)
 	}
-	err := p.isLink(temp, target)
-	if err == nil {
-		return unix.Unlinkat(p.fd(), temp, 0)
-	}
-	if renameExclusive(p.fd(), temp, p.base) != nil {
-		return fmt.Errorf("%v, but is now named %q: move it back", err, temp)
-	}
-	return err
-}
-
-// openOwn opens a regular file of ours at a folder's descriptor: no symbolic
-// link is followed and a FIFO does not hold us up.
-func openOwn(dir int, name string, flags int, perm uint32) (*os.File, *unix.Stat_t, error) {
-	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := unix.Openat(dir, name, flags, perm)
-	if err == unix.ELOOP {
-		return nil, nil, fmt.Errorf("%q is a symbolic link", name)
-	} else if err != nil {
-		return nil, nil, fmt.Errorf("cannot open %q: %w", name, err)
-	}
-	var st unix.Stat_t
-	switch err = unix.Fstat(fd, &st); {
-	case err != nil:
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		err = fmt.Errorf("%q is not a regular file", name)
-	case int(st.Uid) != os.Geteuid():
-		err = fmt.Errorf("%q belongs to user %d, not to you", name, st.Uid)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return nil, nil, err
-	}
-	return os.NewFile(uintptr(fd), name), &st, nil
+	return p.settle(temp, p.isLink(temp, target), renameExclusive)
 }
 
 // readImport reads a .env file that is to be imported, and says which file that
-// was, for replaceFile (SPEC §9).
+// was before it was read, for replaceFile (SPEC §9).
 func readImport(path string) (text []byte, id fileID, err error) {
 	if err := checkPath(path); err != nil {
 		return nil, fileID{}, err
@@ -358,17 +323,15 @@ func readImport(path string) (text []byte, id fileID, err error) {
 		return nil, fileID{}, fmt.Errorf("%v: name a regular file of your own", err)
 	}
 	defer f.Close()
-	if text, err = io.ReadAll(io.LimitReader(f, importMax+1)); err != nil {
-		return nil, fileID{}, fmt.Errorf("cannot read %q: %v", path, err)
+	text, err = io.ReadAll(io.LimitReader(f, importMax+1))
+	if err != nil {
+		err = fmt.Errorf("cannot read %q: %v", path, err)
+	} else if len(text) > importMax {
+		err = fmt.Errorf("%q is too large: more than %d bytes, split it", path, importMax)
 	}
-	if len(text) > importMax {
-		clear(text)
-		return nil, fileID{}, fmt.Errorf("%q is too large: more than %d bytes, split it", path, importMax)
-	}
-	var after unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &after); err != nil || idOf(&after) != idOf(st) {
-		clear(text)
-		return nil, fileID{}, fmt.Errorf("%q changed while it was read: import it again", path)
+	if err != nil {
+		wipe(text)
+		return nil, fileID{}, err
 	}
 	return text, idOf(st), nil
 }

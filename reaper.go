@@ -6,7 +6,6 @@ package main
 // private run folder, that folder, and links that still lead into it.
 
 import (
-	"bufio"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -28,8 +27,7 @@ import (
 )
 
 const (
-	reaperPauseMin = 100 * time.Millisecond // before a dead reaper is started again,
-	reaperPauseMax = time.Minute            // doubled each time up to this
+	reaperPause    = 500 * time.Millisecond // between two starts of a reaper
 	reaperPatience = 2 * time.Second        // for it to take a line, or to end
 	runLockName    = "lock"                 // in a run folder, locked by its living keeper
 )
@@ -37,26 +35,23 @@ const (
 // testOnlyReaperEnv makes the test binary a reaper.
 var testOnlyReaperEnv []string
 
-// reapLine is one line of the pipe: the folder, a link to know, or a link to
-// forget.
-type reapLine struct {
-	Dir    string `json:"dir,omitempty"`
-	Dev    uint64 `json:"dev,omitempty"`
-	Ino    uint64 `json:"ino,omitempty"`
-	Link   string `json:"link,omitempty"`
-	Target string `json:"target,omitempty"`
-	Unlink string `json:"unlink,omitempty"`
+// reapList is one line of the pipe: all that the child is to remove. A later
+// line takes the place of an earlier one.
+type reapList struct {
+	Dir      string
+	Dev, Ino uint64            // of the run folder
+	Links    map[string]string // path to target
 }
 
 // reaper is the keeper's side of the child.
 type reaper struct {
-	mu    sync.Mutex // guards all below, and the order of lines
-	cmd   *exec.Cmd
-	pipe  *os.File
-	dir   reapLine
-	links map[string]string // path to target
+	mu      sync.Mutex // guards all below, and the order of lines
+	cmd     *exec.Cmd
+	pipe    *os.File
+	list    reapList
+	stopped bool
 
-	done, gone chan struct{} // stop was called; the watcher has ended
+	gone chan struct{} // closed when the watcher has ended
 }
 
 // startReaper starts the child for the run folder dir (SPEC §4).
@@ -65,10 +60,10 @@ func startReaper(dir string) (*reaper, error) {
 	if err := unix.Lstat(dir, &st); err != nil {
 		return nil, fmt.Errorf("cannot look at run folder %q: %v", dir, err)
 	}
-	r := &reaper{links: map[string]string{}, done: make(chan struct{}), gone: make(chan struct{}),
-		dir: reapLine{Dir: dir, Dev: uint64(st.Dev), Ino: uint64(st.Ino)}}
+	r := &reaper{list: reapList{dir, uint64(st.Dev), uint64(st.Ino), map[string]string{}},
+		gone: make(chan struct{})}
 	if err := r.start(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot start the reaper: %v", err)
 	}
 	go r.watch()
 	return r, nil
@@ -79,11 +74,11 @@ func startReaper(dir string) (*reaper, error) {
 func (r *reaper) start() error {
 	exe, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("cannot find our own program: %v", err)
+		return err
 	}
 	in, out, err := os.Pipe()
 	if err != nil {
-		return fmt.Errorf("cannot make the reaper's pipe: %v", err)
+		return err
 	}
 	defer in.Close()
 	cmd := exec.Command(exe, "reaper")
@@ -91,67 +86,39 @@ func (r *reaper) start() error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		out.Close()
-		return fmt.Errorf("cannot start the reaper: %v", err)
+		return err
 	}
 	r.cmd, r.pipe = cmd, out
-	err = r.tell(r.dir) // a child that takes no line is dead: the watcher starts another
-	for link, target := range r.links {
-		if err == nil {
-			err = r.tell(reapLine{Link: link, Target: target})
-		}
-	}
+	r.tell() // a child that takes no line is killed: the watcher starts another
 	return nil
 }
 
-// tell writes one line. A child that does not take it is killed, never left
-// with half a line: seeing the pipe closed it would clean up a living keeper.
-func (r *reaper) tell(line reapLine) error {
-	text, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
+// tell writes the list. A child that does not take it is killed, never left
+// with an old list: seeing the pipe closed it would clean up a living keeper.
+func (r *reaper) tell() error {
 	r.pipe.SetWriteDeadline(time.Now().Add(reaperPatience))
-	if _, err := r.pipe.Write(append(text, '\n')); err != nil {
+	if err := json.NewEncoder(r.pipe).Encode(r.list); err != nil {
 		r.cmd.Process.Kill()
 		return fmt.Errorf("the reaper does not answer, another is being started: try again")
 	}
 	return nil
 }
 
-// watch starts another child when one has died, ever more slowly.
+// watch starts another child when one has died, until stop is called.
 func (r *reaper) watch() {
 	defer close(r.gone)
-	for pause := reaperPauseMin; ; pause = min(2*pause, reaperPauseMax) {
-		r.mu.Lock()
-		cmd, since := r.cmd, time.Now()
-		r.mu.Unlock()
+	for cmd := r.cmd; ; time.Sleep(reaperPause) {
 		cmd.Wait()
-		if time.Since(since) > reaperPauseMax {
-			pause = reaperPauseMin
-		}
-		select {
-		case <-r.done:
-			return
-		case <-time.After(pause):
-		}
-		if !r.again() {
+		r.mu.Lock()
+		if r.stopped {
+			r.mu.Unlock()
 			return
 		}
+		r.pipe.Close()
+		r.start() // an error shows at the next add, and in the next round
+		cmd = r.cmd
+		r.mu.Unlock()
 	}
-}
-
-// again replaces the dead child, unless stop was called meanwhile.
-func (r *reaper) again() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	select {
-	case <-r.done:
-		return false
-	default:
-	}
-	r.pipe.Close()
-	r.start() // an error shows at the next add, and in the next round
-	return true
 }
 
 // add has the child remove link, when the keeper dies, if it then still leads
@@ -159,23 +126,23 @@ func (r *reaper) again() bool {
 func (r *reaper) add(link, target string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.links[link] = target
-	return r.tell(reapLine{Link: link, Target: target})
+	r.list.Links[link] = target
+	return r.tell()
 }
 
 // remove has the child forget link.
 func (r *reaper) remove(link string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.links, link)
-	r.tell(reapLine{Unlink: link}) // a child that missed it is dead; the next gets the list
+	delete(r.list.Links, link)
+	r.tell() // a child that missed it is dead; the next gets the list
 }
 
 // stop ends the child after the keeper removed all itself. What the keeper
 // could not remove is tried once more.
 func (r *reaper) stop() {
 	r.mu.Lock()
-	close(r.done)
+	r.stopped = true
 	r.pipe.Close()
 	cmd := r.cmd
 	r.mu.Unlock()
@@ -187,33 +154,21 @@ func (r *reaper) stop() {
 	}
 }
 
-// runReaper is the child: it reads lines until the pipe closes, which is the
-// keeper's end however it came, and cleans up (SPEC §4).
+// runReaper is the child: it reads lists until the pipe closes, which is the
+// keeper's end however it came, and cleans up by the last (SPEC §4).
 func runReaper(stdin io.Reader) {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
-	var dir reapLine
-	links := map[string]string{}
-	for lines := bufio.NewScanner(stdin); lines.Scan(); {
-		var l reapLine
-		if json.Unmarshal(lines.Bytes(), &l) != nil {
-			continue
-		}
-		switch {
-		case l.Dir != "":
-			dir = l
-		case l.Link != "":
-			links[l.Link] = l.Target
-		default:
-			delete(links, l.Unlink)
-		}
+	var list, next reapList
+	for in := json.NewDecoder(stdin); in.Decode(&next) == nil; next = (reapList{}) {
+		list = next
 	}
 	var st unix.Stat_t
-	err := unix.Lstat(dir.Dir, &st)
-	if err == nil && uint64(st.Dev) == dir.Dev && uint64(st.Ino) == dir.Ino {
-		removeRunDir(dir.Dir)
+	err := unix.Lstat(list.Dir, &st)
+	if err == nil && uint64(st.Dev) == list.Dev && uint64(st.Ino) == list.Ino {
+		removeRunDir(list.Dir)
 	}
-	for path, target := range links {
-		if dir.Dir != "" && within(target, dir.Dir) {
+	for path, target := range list.Links {
+		if within(target, list.Dir) {
 			removeLink(path, target)
 		}
 	}
@@ -261,64 +216,40 @@ func runRoot(home string) (string, error) {
 	if xdg := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(xdg) && checkFolderPrivate(xdg) == nil {
 		root = filepath.Join(xdg, "keepmum")
 	}
-	if err := os.Mkdir(root, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("cannot make the run folder: %v", err)
-	}
-	if err := checkFolderPrivate(root); err != nil {
+	if err := ensureHome(root); err != nil {
 		return "", err
 	}
 	return filepath.EvalSymlinks(root)
 }
 
-// checkFolderPrivate refuses what is not a folder of ours that is closed to
-// others.
-func checkFolderPrivate(path string) error {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return fmt.Errorf("cannot look at %q: %v", path, err)
-	}
-	if !info.IsDir() {
-		return fmt.Errorf("%q is not a folder: move it away", path)
-	}
-	return checkPrivate(path, info)
-}
-
 // makeRunDir makes a keeper's private folder under root and locks it for the
-// keeper's life. A sweep by another keeper may take the folder away before it is
-// locked; then it is made anew.
+// keeper's life. It fails where a sweep by another keeper takes the folder away
+// before it is locked.
 func makeRunDir(root string) (dir string, unlock func(), err error) {
-	for range 5 {
-		dir = filepath.Join(root, "keepmum-"+rand.Text())
-		if err = os.Mkdir(dir, 0o700); err != nil {
-			break
-		}
-		var lock *os.File
-		if lock, err = lockRunDir(dir, unix.O_EXCL); err == nil {
-			return dir, func() { lock.Close() }, nil
-		}
+	dir = filepath.Join(root, "keepmum-"+rand.Text())
+	if err := unix.Mkdir(dir, 0o700); err != nil {
+		return "", nil, fmt.Errorf("cannot make the run folder %q: %v", dir, err)
 	}
-	return "", nil, fmt.Errorf("cannot make a run folder in %q: %v", root, err)
+	lock, err := lockRunDir(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return dir, func() { lock.Close() }, nil
 }
 
 // lockRunDir takes the lock of a run folder, and fails where it is held or was
 // removed while we took it.
-func lockRunDir(dir string, flags int) (*os.File, error) {
-	lock, _, err := openOwn(unix.AT_FDCWD, filepath.Join(dir, runLockName),
-		unix.O_RDWR|unix.O_CREAT|flags, 0o600)
+func lockRunDir(dir string) (*os.File, error) {
+	lock, err := openPrivate(filepath.Join(dir, runLockName), os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
 	var st unix.Stat_t
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		err = unix.Fstat(int(lock.Fd()), &st)
-	}
-	if err == nil && st.Nlink == 0 {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
+	err = errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB),
+		unix.Fstat(int(lock.Fd()), &st))
+	if err != nil || st.Nlink == 0 {
 		lock.Close()
-		return nil, err
+		return nil, fmt.Errorf("run folder %q is another keeper's: %v", dir, err)
 	}
 	return lock, nil
 }
@@ -347,21 +278,20 @@ func sweep(root string, paths []string) (removed []string) {
 		if !runInside.MatchString("/"+e.Name()+"/") || checkFolderPrivate(dir) != nil {
 			continue
 		}
-		lock, err := lockRunDir(dir, 0)
-		if err != nil {
-			continue // its keeper lives
+		if lock, err := lockRunDir(dir); err == nil { // else its keeper lives
+			if removeRunDir(dir) == nil {
+				removed = append(removed, dir)
+			}
+			lock.Close()
 		}
-		if removeRunDir(dir) == nil {
-			removed = append(removed, dir)
-		}
-		lock.Close()
 	}
 	for _, path := range paths {
-		target, err := os.Readlink(path)
-		if err != nil || runDirOf(root, target) == "" {
+		target, _ := os.Readlink(path)
+		dir := runDirOf(root, target)
+		if dir == "" {
 			continue
 		}
-		_, err = os.Lstat(runDirOf(root, target))
+		_, err := os.Lstat(dir)
 		if errors.Is(err, fs.ErrNotExist) && removeLink(path, target) == nil {
 			removed = append(removed, path)
 		}

@@ -42,38 +42,32 @@ func (*vault) Format(f fmt.State, verb rune) { secret(nil).Format(f, verb) }
 // createVault makes a vault without Environments. It never overwrites: what is
 // at path, be it a vault or not, stays (SPEC §3).
 func createVault(path string, pass []byte) (*vault, error) {
-	v := &vault{path: path, header: newHeader(), data: &vaultData{remember: map[string]string{}}}
+	unlock, err := lockSaves(path)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("failed to create vault %q: %w", path, fs.ErrExist)
+	}
+	v := &vault{path: path, header: newHeader()}
 	v.id = [idSize]byte(v.header.ID)
 	root, err := v.header.newRoot(pass)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.create(root); err != nil {
-		wipeLocked(root)
+	if err := v.save(v.header, root, &vaultData{remember: map[string]string{}}); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
-func (v *vault) create(root []byte) error {
-	unlock, err := lockSaves(v.path)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if _, err := os.Lstat(v.path); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("failed to create vault %q: %w", v.path, fs.ErrExist)
-	}
-	return v.save(v.header, root, v.data)
-}
-
 // newRoot derives root and sets the check that belongs to it.
 func (h *header) newRoot(pass []byte) ([]byte, error) {
 	root, err := h.deriveRoot(pass)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		h.Check = sure(checkOf(root))
 	}
-	h.Check, err = checkOf(root)
 	return root, err
 }
 
@@ -117,17 +111,13 @@ func readVault(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	// Checked before reading and held to while reading: the file may grow.
-	info, err := f.Stat()
-	file := []byte(nil)
-	if err == nil && info.Size() <= maxVault {
-		file, err = io.ReadAll(io.LimitReader(f, maxVault+1))
-	}
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("failed to read %q: %w", path, bareError(err))
-	case max(info.Size(), int64(len(file))) > maxVault:
+	if info, err := f.Stat(); err != nil || info.Size() > maxVault {
 		return nil, &damagedError{"file", fmt.Sprintf("over %d MiB", maxVault>>20)}
+	}
+	// A file that grows meanwhile is cut, and then damaged.
+	file, err := io.ReadAll(io.LimitReader(f, maxVault))
+	if err != nil {
+		return nil, fmt.Errorf("failed to read %q: %w", path, bareError(err))
 	}
 	return file, nil
 }
@@ -144,40 +134,26 @@ func (v *vault) view() *vaultData {
 // result. After an error of change or of the save, memory and file are as
 // before, with one exception that errUnsynced tells of (SPEC §3).
 func (v *vault) update(change func(*vaultData) error) error {
-	v.saving.Lock()
-	defer v.saving.Unlock()
-	return v.apply(change, func(*header) []byte { return v.root })
+	return v.apply(func(_ *header, d *vaultData) ([]byte, error) { return v.root, change(d) })
 }
 
 // rekey gives the vault another passphrase. The audit key changes with root, so
 // the old one is kept for the lines up to the audit head that the vault holds:
 // bring that up to date first (SPEC §3, §10).
 func (v *vault) rekey(pass []byte) error {
-	v.saving.Lock()
-	defer v.saving.Unlock()
-	old := v.auditKey()
-	// "Never saved lower than it was": a lowered default is not inherited.
-	next := header{ID: v.id[:], KDF: newKDF(max(v.header.KDF.Ln, testOnlyLn))}
-	root, err := next.newRoot(pass)
-	if err != nil {
-		return err
-	}
-	err = v.apply(func(d *vaultData) error {
-		d.audit.keys = append(d.audit.keys, &oldAuditKey{through: d.audit.number, key: old})
-		return nil
-	}, func(h *header) []byte {
-		h.KDF, h.Check = next.KDF, next.Check
-		return root
+	return v.apply(func(h *header, d *vaultData) ([]byte, error) {
+		old := &oldAuditKey{through: d.audit.number, key: v.auditKey()}
+		d.audit.keys = append(d.audit.keys, old)
+		// "MUST NOT lower it": a lowered default is not inherited.
+		h.KDF.Ln, h.KDF.Salt = max(h.KDF.Ln, testOnlyLn), randomBytes(saltSize)
+		return h.newRoot(pass)
 	})
-	if v.root == nil || &v.root[0] != &root[0] {
-		wipeLocked(root)
-	}
-	return err
 }
 
-// apply changes and saves the vault under the key that rekey chooses. The
-// caller holds saving.
-func (v *vault) apply(change func(*vaultData) error, rekey func(*header) []byte) error {
+// apply changes and saves the vault under the key that change returns (SPEC §3).
+func (v *vault) apply(change func(*header, *vaultData) (root []byte, err error)) error {
+	v.saving.Lock()
+	defer v.saving.Unlock()
 	if v.root == nil {
 		return errLocked
 	}
@@ -191,10 +167,10 @@ func (v *vault) apply(change func(*vaultData) error, rekey func(*header) []byte)
 		return err
 	}
 	data = data.clone()
-	if err := change(data); err != nil {
+	root, err := change(&h, data)
+	if err != nil {
 		return err
 	}
-	root := rekey(&h)
 	return v.save(h, root, data)
 }
 
@@ -219,7 +195,7 @@ func (v *vault) current() (header, *vaultData, error) {
 func (v *vault) follows(h *header) error {
 	const next = "run 'keepmum lock', then 'keepmum unlock'"
 	switch {
-	case !bytes.Equal(h.ID, v.id[:]):
+	case !bytes.Equal(h.ID, v.header.ID):
 		return fmt.Errorf("another vault was put at %q: %s", v.path, next)
 	case !bytes.Equal(h.Check, v.header.Check):
 		return fmt.Errorf("the passphrase of %q was changed by another process: %s", v.path, next)
@@ -230,9 +206,25 @@ func (v *vault) follows(h *header) error {
 	return nil
 }
 
-// save writes data as the save after h, under a salt of its own, and only then
-// takes it into memory (SPEC §3).
+// save writes data as the save after h, and only then takes it into memory. Of
+// two keys the one that is not in use any more is wiped (SPEC §3).
 func (v *vault) save(h header, root []byte, data *vaultData) error {
+	err := v.write(&h, root, data)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	unused := root
+	if err == nil || errors.Is(err, errUnsynced) {
+		unused = v.root
+		v.header, v.root, v.data = h, root, data
+	}
+	if unused != nil && (v.root == nil || &unused[0] != &v.root[0]) {
+		wipeLocked(unused)
+	}
+	return err
+}
+
+// write seals data under a salt of its own and replaces the file (SPEC §3).
+func (v *vault) write(h *header, root []byte, data *vaultData) error {
 	if h.Seq >= maxSeq {
 		return fmt.Errorf("vault %q was saved %d times, the format counts no further:"+
 			" export it into a new one", v.path, h.Seq)
@@ -256,14 +248,8 @@ func (v *vault) save(h header, root []byte, data *vaultData) error {
 	back.wipe()
 	err = replaceFile(v.path, file)
 	if err != nil && !errors.Is(err, errUnsynced) {
-		return fmt.Errorf("failed to save vault %q: %w", v.path, err)
+		return fmt.Errorf("failed to save vault %q: %w", v.path, bareError(err))
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.root != nil && &v.root[0] != &root[0] {
-		wipeLocked(v.root)
-	}
-	v.header, v.root, v.data = h, root, data
 	return err
 }
 
@@ -287,8 +273,7 @@ func (v *vault) auditKey() []byte {
 	if v.root == nil {
 		return nil
 	}
-	key, _ := hkdf.Expand(sha256.New, v.root, labelAudit, auditSize) // fails for absurd lengths only
-	return key
+	return sure(hkdf.Expand(sha256.New, v.root, labelAudit, auditSize))
 }
 
 // close wipes the key and every value, after a save that is under way.
@@ -308,25 +293,17 @@ func (v *vault) close() {
 
 // lockSaves takes vault.lock, never the vault itself, whose inode changes. The
 // wait ends, since any program of the person's can hold the lock (SPEC §3).
-func lockSaves(path string) (unlock func(), err error) {
+func lockSaves(path string) (unlock func() error, err error) {
 	f, err := openPrivate(path+".lock", os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(lockWait); ; time.Sleep(5 * time.Millisecond) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
+	for end := time.Now().Add(lockWait); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			return f.Close, nil
 		}
-		busy := errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, unix.EINTR)
-		if busy && time.Now().Before(end) {
-			continue
-		}
-		f.Close()
-		if busy {
-			return nil, fmt.Errorf("another process keeps saving the vault: %q was held for %v, try again",
-				path+".lock", lockWait)
-		}
-		return nil, fmt.Errorf("failed to lock %q: %w", path+".lock", err)
 	}
+	f.Close()
+	return nil, fmt.Errorf("another process keeps saving the vault: %q could not be locked in %v"+
+		" (%v), try again", path+".lock", lockWait, err)
 }

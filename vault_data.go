@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -93,29 +94,14 @@ func idText(id [idSize]byte) string { return base32Lower.EncodeToString(id[:]) }
 // accountID returns the 26 characters that stand for a vault (SPEC §3).
 func accountID(id [idSize]byte) string { return strings.ToUpper(idText(id)) }
 
-// parseIDText reads what idText returns and no other spelling (SPEC §3).
-func parseIDText(text string) (id [idSize]byte, err error) {
-	b, err := base32Lower.DecodeString(text)
-	if err != nil || len(b) != idSize || idText([idSize]byte(b)) != text {
-		return id, fmt.Errorf("malformed id %q: want 26 characters a-z, 2-7", text)
-	}
-	return [idSize]byte(b), nil
-}
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // validVariableName checks a variable's name. Whatever a shell would not take
 // as a name is refused, since the text may be sourced (SPEC §3).
 func validVariableName(name string) error {
-	if len(name) > maxVariableName {
-		return fmt.Errorf("variable name too long: %d bytes, at most %d", len(name), maxVariableName)
-	}
-	for i, c := range []byte(name) {
-		letter := c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !letter && (i == 0 || c < '0' || c > '9') {
-			return fmt.Errorf("malformed variable name %q: want letters, digits and _, no digit first", name)
-		}
-	}
-	if name == "" {
-		return errors.New("a variable needs a name")
+	if len(name) > maxVariableName || !variableName.MatchString(name) {
+		return fmt.Errorf("malformed variable name %q: want letters, digits and _, no digit first,"+
+			" at most %d bytes", cut(name, maxVariableName), maxVariableName)
 	}
 	return nil
 }
@@ -133,18 +119,23 @@ func validValue(value secret) error {
 	return nil
 }
 
+func validVariable(name string, value secret) error {
+	if err := validVariableName(name); err != nil {
+		return err
+	}
+	if err := validValue(value); err != nil {
+		return fmt.Errorf("variable %q: %w", name, err)
+	}
+	return nil
+}
+
 // validEnvironmentName refuses names that could be shown as something else:
 // control, bidirectional and zero-width characters, spaces at the ends (SPEC §3).
 func validEnvironmentName(name string) error {
-	if name == "" || len(name) > maxEnvironmentName {
-		return fmt.Errorf("an Environment's name has 1 to %d bytes, this one has %d",
-			maxEnvironmentName, len(name))
-	}
-	if !utf8.ValidString(name) || strings.ContainsFunc(name, unseen) {
-		return fmt.Errorf("an Environment's name has printable characters only: %+q", name)
-	}
-	if strings.Trim(name, " ") != name {
-		return fmt.Errorf("an Environment's name neither starts nor ends in a space: %q", name)
+	if name == "" || len(name) > maxEnvironmentName || strings.Trim(name, " ") != name ||
+		!utf8.ValidString(name) || strings.ContainsFunc(name, unseen) {
+		return fmt.Errorf("malformed Environment name %+q: want 1 to %d bytes, printable,"+
+			" no space at either end", name, maxEnvironmentName)
 	}
 	return nil
 }
@@ -158,17 +149,18 @@ func unseen(r rune) bool {
 
 // environmentByID returns the Environment with this id, or nil.
 func (d *vaultData) environmentByID(text string) *environment {
-	return d.find(func(e *environment) bool { return idText(e.id) == text })
+	return find(d.environments, func(e *environment) bool { return idText(e.id) == text })
 }
 
 // environmentByName returns the Environment with this name, or nil.
 func (d *vaultData) environmentByName(name string) *environment {
-	return d.find(func(e *environment) bool { return e.name == name })
+	return find(d.environments, func(e *environment) bool { return e.name == name })
 }
 
-func (d *vaultData) find(match func(*environment) bool) *environment {
-	if i := slices.IndexFunc(d.environments, match); i >= 0 {
-		return d.environments[i]
+// find returns the first that matches, or nil.
+func find[T any](list []*T, match func(*T) bool) *T {
+	if i := slices.IndexFunc(list, match); i >= 0 {
+		return list[i]
 	}
 	return nil
 }
@@ -209,28 +201,19 @@ func (d *vaultData) rename(e *environment, name string) error {
 
 // remove takes e out of d.
 func (d *vaultData) remove(e *environment) {
-	same := func(other *environment) bool { return other == e }
-	d.environments = slices.DeleteFunc(d.environments, same)
+	d.environments = slices.DeleteFunc(d.environments, func(o *environment) bool { return o == e })
 }
 
 // variable returns the variable with this name, or nil.
 func (e *environment) variable(name string) *variable {
-	for _, v := range e.variables {
-		if v.name == name {
-			return v
-		}
-	}
-	return nil
+	return find(e.variables, func(v *variable) bool { return v.name == name })
 }
 
 // set adds a variable at the end or updates it in its place, and reports
 // whether it was added. A nil value makes a placeholder, an empty one does not.
 func (e *environment) set(name string, value secret, concealed bool) (added bool, err error) {
-	if err := validVariableName(name); err != nil {
+	if err := validVariable(name, value); err != nil {
 		return false, err
-	}
-	if err := validValue(value); err != nil {
-		return false, fmt.Errorf("variable %q: %w", name, err)
 	}
 	v := e.variable(name)
 	if v == nil {
@@ -256,15 +239,6 @@ func (e *environment) names() []string {
 	return names
 }
 
-// plainSize returns the bytes of NAME=value lines, without any quoting.
-func (e *environment) plainSize() int {
-	n := 0
-	for _, v := range e.variables {
-		n += len(v.name) + len("=") + len(v.value) + len("\n")
-	}
-	return n
-}
-
 // clone returns a copy that can be changed without touching d. Values and
 // unknown members are shared: neither is ever changed in place.
 func (d *vaultData) clone() *vaultData {
@@ -274,7 +248,7 @@ func (d *vaultData) clone() *vaultData {
 		e.variables = cloneEach(e.variables)
 		e.mounts = cloneEach(e.mounts)
 	}
-	c.audit.keys = slices.Clone(d.audit.keys)
+	c.audit.keys = cloneEach(d.audit.keys)
 	c.remember = maps.Clone(d.remember)
 	return &c
 }
@@ -331,11 +305,8 @@ func (e *environment) check() error {
 	}
 	seen := map[string]bool{}
 	for _, v := range e.variables {
-		if err := validVariableName(v.name); err != nil {
+		if err := validVariable(v.name, v.value); err != nil {
 			return err
-		}
-		if err := validValue(v.value); err != nil {
-			return fmt.Errorf("variable %q: %w", v.name, err)
 		}
 		if seen[v.name] {
 			return fmt.Errorf("variable %q: twice", v.name)

@@ -10,67 +10,87 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// ensureHome makes the home folder, or refuses one that others can enter
-// (SPEC §2).
+// ensureHome makes the home folder, or another private one, and refuses one
+// that others can enter (SPEC §2).
 func ensureHome(dir string) error {
 	// Without a slash at the end, which would follow a symbolic link.
 	dir = filepath.Clean(dir)
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("failed to make the folder %q: %w", dir, bareError(err))
+	if err := unix.Mkdir(dir, 0o700); err != nil && err != unix.EEXIST {
+		return fmt.Errorf("failed to make the folder %q: %w", dir, err)
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("failed to look at %q: %w", dir, bareError(err))
+	return checkFolderPrivate(dir)
+}
+
+// checkFolderPrivate refuses what is not a folder of ours that is closed to
+// others.
+func checkFolderPrivate(path string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return fmt.Errorf("failed to look at %q: %w", path, err)
 	}
-	if info.Mode()&fs.ModeSymlink != 0 {
-		return fmt.Errorf("%q is a symbolic link: set KEEPMUM_HOME to the folder itself", dir)
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return fmt.Errorf("%q is a symbolic link or not a folder: move it away,"+
+			" or set KEEPMUM_HOME to a folder", path)
 	}
-	if !info.IsDir() {
-		return fmt.Errorf("%q is not a folder: move it away or set KEEPMUM_HOME", dir)
-	}
-	return checkPrivate(dir, info)
+	return checkPrivate(path, &st)
 }
 
 // openPrivate opens a file of the home that nobody else may read or change. A
 // new one gets mode 0600 (SPEC §2).
 func openPrivate(path string, flags int) (*os.File, error) {
-	// O_NONBLOCK: a FIFO put here by another program must not hold us.
-	f, err := os.OpenFile(path, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
-	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%q is a symbolic link: put the file itself there", path)
-	}
+	f, st, err := openOwn(unix.AT_FDCWD, path, flags, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("failed to open %q: %w", path, bareError(err))
+		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%q is not a regular file: move it away", path)
-	}
-	if err == nil {
-		err = checkPrivate(path, info)
-	}
-	if err != nil {
+	if err := checkPrivate(path, st); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return f, nil
 }
 
-// checkPrivate refuses what another user owns or can get at (SPEC §2).
-func checkPrivate(path string, info fs.FileInfo) error {
-	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) != os.Geteuid() {
+// openOwn opens a regular file of ours at a folder's descriptor, and judges
+// what it opened: no symbolic link is followed and a FIFO does not hold us up.
+func openOwn(dir int, name string, flags int, mode uint32) (*os.File, *unix.Stat_t, error) {
+	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	fd, err := unix.Openat(dir, name, flags, mode)
+	if err == unix.ELOOP {
+		return nil, nil, fmt.Errorf("%q is a symbolic link: put the file itself there", name)
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("cannot open %q: %w", name, err)
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = fmt.Errorf("%q is not a regular file: move it away", name)
+	} else if err == nil {
+		err = checkOwner(name, &st)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, nil, err
+	}
+	return os.NewFile(uintptr(fd), name), &st, nil
+}
+
+func checkOwner(path string, st *unix.Stat_t) error {
+	if int(st.Uid) != os.Geteuid() {
 		return fmt.Errorf("%q belongs to another user: move it away, or run keepmum as its owner", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("%q is open to other users (mode %#o): check what is in it,"+
-			" then run: chmod %o %q", path, mode, mode&0o700, path)
-	}
 	return nil
+}
+
+// checkPrivate refuses what another user owns or can get at (SPEC §2).
+func checkPrivate(path string, st *unix.Stat_t) error {
+	mode := st.Mode & 0o777
+	if err := checkOwner(path, st); err != nil || mode&0o077 == 0 {
+		return err
+	}
+	return fmt.Errorf("%q is open to other users (mode %#o): check what is in it,"+
+		" then run: chmod %o %q", path, mode, mode&0o700, path)
 }
 
 // bareError drops the path that os puts, unquoted, before the cause.
@@ -104,26 +124,27 @@ func replaceFile(path string, data []byte) error {
 	removeStale(path)
 	folder, err := saveCalls.open(filepath.Dir(path), os.O_RDONLY, 0)
 	if err != nil {
-		return bareError(err)
+		return err
 	}
 	defer folder.Close()
 	temp := path + ".tmp-" + idText(newID())
-	if err := writeNew(temp, data); err != nil {
-		return bareError(err)
+	err = writeNew(temp, data)
+	if err == nil {
+		err = saveCalls.rename(temp, path)
 	}
-	if err := saveCalls.rename(temp, path); err != nil {
+	if err != nil {
 		os.Remove(temp)
-		return bareError(err)
+		return err
 	}
 	// EINVAL: some network file systems sync no folder, and need not.
-	if err := saveCalls.sync(folder); err != nil && !errors.Is(err, unix.EINVAL) {
+	if err = saveCalls.sync(folder); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("%w: %v", errUnsynced, bareError(err))
 	}
 	return nil
 }
 
-// writeNew makes and syncs a file, or leaves none.
-func writeNew(path string, data []byte) (err error) {
+// writeNew makes and syncs a file.
+func writeNew(path string, data []byte) error {
 	f, err := saveCalls.open(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -135,9 +156,6 @@ func writeNew(path string, data []byte) (err error) {
 	// A network file system may tell of a failed write at close only.
 	if closing := saveCalls.close(f); err == nil {
 		err = closing
-	}
-	if err != nil {
-		os.Remove(path)
 	}
 	return err
 }

@@ -165,19 +165,14 @@ type headerKDF struct {
 // randomBytes returns n random bytes; crypto/rand.Read does not fail.
 func randomBytes(n int) []byte {
 	b := make([]byte, n)
-	_, _ = rand.Read(b)
+	rand.Read(b)
 	return b
 }
 
 // newHeader returns the header of a new vault that was never saved.
 func newHeader() header {
-	h := header{Format: vaultFormat, V: vaultVersion, ID: randomBytes(idSize)}
-	h.KDF = newKDF(testOnlyLn)
-	return h
-}
-
-func newKDF(ln uint64) headerKDF {
-	return headerKDF{Name: kdfName, Ln: ln, R: scryptR, P: scryptP, Salt: randomBytes(saltSize)}
+	return header{Format: vaultFormat, V: vaultVersion, ID: randomBytes(idSize), KDF: headerKDF{
+		Name: kdfName, Ln: testOnlyLn, R: scryptR, P: scryptP, Salt: randomBytes(saltSize)}}
 }
 
 // encode returns line 1 with its newline (SPEC §3).
@@ -212,8 +207,7 @@ func parseHeader(line []byte) (*header, error) {
 	if json.Unmarshal(line, h) != nil {
 		return nil, &damagedError{"header", "malformed JSON or a member of the wrong type"}
 	}
-	again, err := h.encode()
-	if err != nil || !bytes.Equal(line, again) {
+	if !bytes.Equal(line, sure(h.encode())) {
 		return nil, &damagedError{"header", "not in the canonical spelling"}
 	}
 	if reason := h.fault(); reason != "" {
@@ -296,30 +290,27 @@ func checkOf(root []byte) ([]byte, error) {
 // checkRoot tells a wrong passphrase from a damaged vault, before anything is
 // opened (SPEC §3).
 func (h *header) checkRoot(root []byte) error {
-	check, err := checkOf(root)
-	if err != nil {
-		return err
-	}
-	if subtle.ConstantTimeCompare(check, h.Check) != 1 {
+	if subtle.ConstantTimeCompare(sure(checkOf(root)), h.Check) != 1 {
 		return errPassphrase
 	}
 	return nil
 }
 
+// sure returns the value of a call that cannot fail for what it is given, such as
+// keys of the lengths above.
+func sure[T any](value T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
 // saveKey returns the cipher and the commitment of the save that the header's
 // save.salt stands for (SPEC §3).
-func (h *header) saveKey(root []byte) (cipher.AEAD, []byte, error) {
-	both, err := hkdf.Key(sha256.New, root, h.Save.Salt, labelSave, keySize+commitSize)
-	if err != nil {
-		return nil, nil, err
-	}
+func (h *header) saveKey(root []byte) (aead cipher.AEAD, commit []byte) {
+	both := sure(hkdf.Key(sha256.New, root, h.Save.Salt, labelSave, keySize+commitSize))
 	defer wipe(both[:keySize])
-	block, err := aes.NewCipher(both[:keySize])
-	if err != nil {
-		return nil, nil, err
-	}
-	aead, err := cipher.NewGCM(block)
-	return aead, both[keySize:], err
+	return sure(cipher.NewGCM(sure(aes.NewCipher(both[:keySize])))), both[keySize:]
 }
 
 // saveNonce is zero: save.salt is random and new for each save, so a key seals
@@ -329,14 +320,9 @@ var saveNonce = make([]byte, nonceSize)
 // seal encrypts plain under root and returns the whole file. It completes the
 // header with commit and line; save.salt must be new (SPEC §3).
 func (h *header) seal(root, plain []byte) ([]byte, error) {
-	aead, commit, err := h.saveKey(root)
-	if err != nil {
-		return nil, err
-	}
+	aead, commit := h.saveKey(root)
 	h.Save.Commit = commit
-	if h.line, err = h.encode(); err != nil {
-		return nil, err
-	}
+	h.line = sure(h.encode())
 	sealed := aead.Seal(nil, saveNonce, plain, h.line)
 	file := append(base64.StdEncoding.AppendEncode(bytes.Clone(h.line), sealed), '\n')
 	if len(file) > maxVault {
@@ -348,10 +334,7 @@ func (h *header) seal(root, plain []byte) ([]byte, error) {
 // open decrypts what parseBody returned. AES-GCM alone would let one ciphertext
 // open under two keys, so the commitment is compared first (SPEC §3).
 func (h *header) open(root, sealed []byte) ([]byte, error) {
-	aead, commit, err := h.saveKey(root)
-	if err != nil {
-		return nil, err
-	}
+	aead, commit := h.saveKey(root)
 	if subtle.ConstantTimeCompare(commit, h.Save.Commit) != 1 {
 		return nil, &damagedError{"commit", "does not belong to this key"}
 	}

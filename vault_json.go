@@ -1,8 +1,9 @@
 package main
 
-// The plaintext of a vault as JSON. Each type has a table of its members; one
-// reader and one writer go by the tables. Values do not pass through
-// encoding/json's buffers, which would keep them past a lock.
+// The plaintext of a vault as JSON. Each type has one list of its members, by
+// which it is read and written, so the two cannot disagree. What lies inside
+// encoding/json for a while cannot be wiped; it ends with the keeper's process
+// image (SPEC §4).
 
 import (
 	"bytes"
@@ -13,79 +14,176 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"unicode/utf8"
 )
 
 // unknownMembers holds the members of an object that this version does not
 // know, as they were written. It is never changed in place.
 type unknownMembers map[string]json.RawMessage
 
-func (u *unknownMembers) unknown() *unknownMembers { return u }
-
 // Format hides every type that this one is embedded in, since fmt would show
 // the secrets in it.
 func (unknownMembers) Format(f fmt.State, verb rune) { secret(nil).Format(f, verb) }
 
-// jsonField ties a member to the place where it is kept.
-type jsonField struct {
+// member ties a member's name to the place where its value is kept.
+type member struct {
 	name   string
-	at     any   // a pointer, or a jsonList
+	at     any
 	absent *bool // says that an optional member is not there
 }
 
-// jsonRecord is a type with a table of its members. The table drives reading
-// and writing, so the two cannot disagree.
-type jsonRecord interface {
-	fields() []jsonField
-	unknown() *unknownMembers
+func (d *vaultData) members() []member {
+	return []member{{"environments", (*list[environment, *environment])(&d.environments), nil},
+		{"audit", &d.audit, nil}, {"remember", &d.remember, nil}}
 }
 
-func (d *vaultData) fields() []jsonField {
-	return []jsonField{{"environments", listOf(&d.environments), nil}, {"audit", &d.audit, nil},
-		{"remember", &d.remember, nil}}
+func (e *environment) members() []member {
+	return []member{{"id", (*idBytes)(&e.id), nil}, {"name", &e.name, nil},
+		{"created", &e.created, nil}, {"changed", &e.changed, nil},
+		{"variables", (*list[variable, *variable])(&e.variables), nil},
+		{"mounts", (*list[mount, *mount])(&e.mounts), nil}}
 }
 
-func (e *environment) fields() []jsonField {
-	return []jsonField{{"id", &e.id, nil}, {"name", &e.name, nil}, {"created", &e.created, nil},
-		{"changed", &e.changed, nil}, {"variables", listOf(&e.variables), nil},
-		{"mounts", listOf(&e.mounts), nil}}
-}
-
-func (v *variable) fields() []jsonField {
-	return []jsonField{{"name", &v.name, nil}, {"value", &v.value, &v.placeholder},
+func (v *variable) members() []member {
+	return []member{{"name", &v.name, nil}, {"value", &v.value, &v.placeholder},
 		{"concealed", &v.concealed, nil}}
 }
 
-func (m *mount) fields() []jsonField {
-	return []jsonField{{"path", &m.path, nil}, {"dialect", &m.dialect, nil},
+func (m *mount) members() []member {
+	return []member{{"path", &m.path, nil}, {"dialect", &m.dialect, nil},
 		{"enabled", &m.enabled, nil}, {"excluded", &m.excluded, nil}}
 }
 
-func (a *auditMemory) fields() []jsonField {
-	return []jsonField{{"number", &a.number, nil}, {"mac", &a.mac, nil},
-		{"keys", listOf(&a.keys), nil}}
+func (a *auditMemory) members() []member {
+	return []member{{"number", &a.number, nil}, {"mac", (*base64Bytes)(&a.mac), nil},
+		{"keys", (*list[oldAuditKey, *oldAuditKey])(&a.keys), nil}}
 }
 
-func (k *oldAuditKey) fields() []jsonField {
-	return []jsonField{{"through", &k.through, nil}, {"key", &k.key, nil}}
+func (k *oldAuditKey) members() []member {
+	return []member{{"through", &k.through, nil}, {"key", (*base64Bytes)(&k.key), nil}}
 }
 
-// jsonList is a member that lists records of one type.
-type jsonList struct {
-	len func() int
-	at  func(int) jsonRecord
-	add func() jsonRecord
-}
+func (a *auditMemory) UnmarshalJSON(b []byte) error { return a.read(b, a.members()) }
 
-func listOf[T any, P interface {
+func (a *auditMemory) MarshalJSON() ([]byte, error) { return a.write(a.members()) }
+
+// list is a list of records as JSON. The records themselves have no such
+// methods: one that strays into an answer shows nothing.
+type list[T any, R record[T]] []*T
+
+type record[T any] interface {
 	*T
-	jsonRecord
-}](list *[]P) jsonList {
-	return jsonList{
-		func() int { return len(*list) },
-		func(i int) jsonRecord { return (*list)[i] },
-		func() jsonRecord { *list = append(*list, P(new(T))); return (*list)[len(*list)-1] },
+	members() []member
+	read([]byte, []member) error
+	write([]member) ([]byte, error)
+}
+
+func (l *list[T, R]) UnmarshalJSON(raw []byte) error {
+	var items []json.RawMessage
+	if json.Unmarshal(raw, &items) != nil {
+		return errMember
 	}
+	for _, item := range items {
+		r := R(new(T))
+		if err := r.read(item, r.members()); err != nil {
+			return err
+		}
+		*l = append(*l, r)
+	}
+	return nil
+}
+
+func (l *list[T, R]) MarshalJSON() (text []byte, err error) {
+	items := make([]json.RawMessage, len(*l))
+	for i, r := range *l {
+		if items[i], err = R(r).write(R(r).members()); err != nil {
+			return nil, err
+		}
+	}
+	return json.Marshal(items)
+}
+
+// base64Bytes is bytes as base64, in its one canonical spelling.
+type base64Bytes []byte
+
+func (b base64Bytes) MarshalText() ([]byte, error) {
+	return base64.StdEncoding.AppendEncode(nil, b), nil
+}
+
+func (b *base64Bytes) UnmarshalText(text []byte) (err error) {
+	*b, err = decodeBase64(text)
+	return err
+}
+
+// idBytes is base64Bytes of an id's length.
+type idBytes [idSize]byte
+
+func (id *idBytes) MarshalText() ([]byte, error) { return base64Bytes(id[:]).MarshalText() }
+
+func (id *idBytes) UnmarshalText(text []byte) error {
+	b, err := decodeBase64(text)
+	if err != nil || len(b) != idSize {
+		return errMember
+	}
+	*id = idBytes(b)
+	return nil
+}
+
+var errMember = errors.New("missing, repeated or not of its type")
+
+// read reads one object, each member by its exact name. No error quotes a
+// value, as those of encoding/json do (SPEC §3.4).
+func (u *unknownMembers) read(raw []byte, known []member) error {
+	members, err := decodeObject(raw)
+	if err != nil {
+		return errMember
+	}
+	for _, m := range known {
+		value, found := members[m.name]
+		delete(members, m.name)
+		if m.absent != nil {
+			if *m.absent = !found; !found {
+				continue
+			}
+		}
+		err := errMember // null, too, which encoding/json takes for nothing to read
+		if string(value) != "null" {
+			err = json.Unmarshal(value, m.at)
+		}
+		if err != nil && !errors.Is(err, errMember) {
+			err = errMember
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
+	*u = members
+	return nil
+}
+
+// write writes an object: the known members, then the unknown ones. Here alone
+// a secret is written as JSON.
+func (u unknownMembers) write(members []member) ([]byte, error) {
+	for _, name := range slices.Sorted(maps.Keys(u)) {
+		members = append(members, member{name, u[name], nil})
+	}
+	text := []byte{'{'}
+	for _, m := range members {
+		if m.absent != nil && *m.absent {
+			continue
+		}
+		if value, ok := m.at.(*secret); ok {
+			m.at = string(*value)
+		}
+		value, err := json.Marshal(m.at)
+		if err != nil {
+			return nil, err
+		}
+		grown := slices.Concat(text, encodeJSON(m.name), []byte{':'}, value, []byte{','})
+		wipe(text)
+		wipe(value)
+		text = grown
+	}
+	return append(bytes.TrimSuffix(text, []byte{','}), '}'), nil
 }
 
 // halfPairText finds each escape of a JSON text, and in its group one that is half
@@ -96,16 +194,13 @@ var halfPairText = regexp.MustCompile(`\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD
 // decodeData reads and checks a plaintext, and overwrites it (SPEC §3).
 func decodeData(plain []byte) (*vaultData, error) {
 	defer wipe(plain)
-	text, d := bytes.TrimRight(plain, " "), &vaultData{}
-	for _, at := range halfPairText.FindAllSubmatchIndex(text, -1) {
+	for _, at := range halfPairText.FindAllSubmatchIndex(plain, -1) {
 		if at[2] >= 0 {
 			return nil, errors.New("half of a surrogate pair")
 		}
 	}
-	if !utf8.Valid(text) {
-		return nil, errors.New("not UTF-8")
-	}
-	err := readRecord(text, d)
+	d := &vaultData{}
+	err := d.read(bytes.TrimRight(plain, " "), d.members())
 	if err == nil {
 		err = d.check()
 	}
@@ -116,168 +211,18 @@ func decodeData(plain []byte) (*vaultData, error) {
 	return d, nil
 }
 
-// readRecord reads one object, each member by its exact name. It wipes what it
-// has read, and no message quotes a value.
-func readRecord(raw []byte, to jsonRecord) error {
-	members, err := decodeObject(raw)
-	if err != nil {
-		return errors.New("not a JSON object, or a member twice")
-	}
-	for _, f := range to.fields() {
-		value, found := members[f.name]
-		delete(members, f.name)
-		if f.absent != nil {
-			*f.absent = !found
-		}
-		if f.absent != nil && !found {
-			continue
-		}
-		if err := readMember(value, f.at); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-		wipe(value)
-	}
-	for name, value := range members {
-		members[name] = bytes.Clone(value)
-	}
-	*to.unknown() = members
-	return nil
-}
-
-var errMember = errors.New("missing, or not of its type")
-
-// readMember reads a member's value. null is no value of any member.
-func readMember(raw []byte, at any) error {
-	var err error
-	switch at := at.(type) {
-	case jsonRecord:
-		return readRecord(raw, at)
-	case jsonList:
-		return readList(raw, at)
-	case *[]byte:
-		var text secret
-		if err = json.Unmarshal(raw, &text); err == nil {
-			*at, err = decodeBase64(text)
-		}
-		wipe(text)
-	case *[idSize]byte:
-		var id []byte
-		if err = readMember(raw, &id); len(id) != idSize {
-			return errMember
-		}
-		*at = [idSize]byte(id)
-	default:
-		err = json.Unmarshal(raw, at)
-	}
-	if err != nil || string(raw) == "null" {
-		return errMember
-	}
-	return nil
-}
-
-func readList(raw []byte, to jsonList) error {
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil || list == nil {
-		return errMember
-	}
-	for i, item := range list {
-		if err := readRecord(item, to.add()); err != nil {
-			return fmt.Errorf("%d: %w", i, err)
-		}
-		wipe(item)
-	}
-	return nil
-}
-
-// plainText is JSON in the making. encoding/json keeps its buffers, with all
-// that went through them; this wipes what it outgrows.
-type plainText []byte
-
-func (p *plainText) add(text ...byte) {
-	if len(*p)+len(text) > cap(*p) {
-		grown := append(make(plainText, 0, 2*cap(*p)+len(text)+padSize), *p...)
-		wipe(*p)
-		*p = grown
-	}
-	*p = append(*p, text...)
-}
-
-// quote adds a JSON string, with the escapes that JSON demands and no others.
-func (p *plainText) quote(text []byte) {
-	p.add('"')
-	start := 0
-	for i, c := range text {
-		if c < ' ' || c == '"' || c == '\\' {
-			p.add(text[start:i]...)
-			p.add(fmt.Appendf(nil, `\u%04x`, c)...)
-			start = i + 1
-		}
-	}
-	p.add(text[start:]...)
-	p.add('"')
-}
-
-// comma goes before everything that is not the first of its object or list.
-func (p *plainText) comma() {
-	if last := (*p)[len(*p)-1]; last != '{' && last != '[' {
-		p.add(',')
-	}
-}
-
-// record adds an object: its table's members, then the unknown ones.
-func (p *plainText) record(r jsonRecord) {
-	p.add('{')
-	for _, f := range r.fields() {
-		if f.absent == nil || !*f.absent {
-			p.member(f.name, f.at)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(*r.unknown())) {
-		p.member(name, (*r.unknown())[name])
-	}
-	p.add('}')
-}
-
-func (p *plainText) member(name string, at any) {
-	p.comma()
-	p.quote([]byte(name))
-	p.add(':')
-	switch at := at.(type) {
-	case jsonRecord:
-		p.record(at)
-	case jsonList:
-		p.add('[')
-		for i := range at.len() {
-			p.comma()
-			p.record(at.at(i))
-		}
-		p.add(']')
-	case *secret:
-		p.quote(*at)
-	case *[]byte:
-		text := base64.StdEncoding.AppendEncode(nil, *at)
-		p.quote(text)
-		wipe(text)
-	case *[idSize]byte:
-		p.quote(base64.StdEncoding.AppendEncode(nil, at[:]))
-	case json.RawMessage:
-		p.add(at...)
-	default: // a name, number, time or flag: nothing secret
-		text, _ := json.Marshal(at) // what fails here does not pass save's reading back
-		p.add(text...)
-	}
-}
-
 // encode checks the data and returns the plaintext, padded so that its length
 // says little of the values'. Whoever gets it wipes it (SPEC §3).
 func (d *vaultData) encode() ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	p := &plainText{}
-	p.record(d)
-	for len(*p)%padSize != 0 {
-		p.add(' ')
+	text, err := d.write(d.members())
+	if err != nil {
+		return nil, err
 	}
-	return *p, nil
+	defer wipe(text)
+	plain := bytes.Repeat([]byte{' '}, (len(text)+padSize-1)/padSize*padSize)
+	copy(plain, text)
+	return plain, nil
 }
