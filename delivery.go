@@ -23,6 +23,7 @@ const (
 	scanTime     = 10 * time.Millisecond // spent on looking for strangers
 	holdersMax   = 16
 	pipeMax      = 1 << 20
+	dozeMax      = 16 // milliseconds
 )
 
 // The line that a reader gets instead of values: libraries run on without
@@ -278,12 +279,12 @@ func (v *visit) deliver(text []byte) *verdict {
 	if err := unix.Fchmod(v.i.w, 0); err != nil {
 		return &verdict{endRefused, "the pipe cannot be closed to others", lineRefused}
 	}
-	sizePipe(v.i.w, min(len(text), pipeMax))
 	head := bytes.IndexByte(text, '\n') + 1
 	if _, bad := v.send(text[:head]); bad != nil {
 		v.reclaim()
 		return bad
 	}
+	sizePipe(v.i.w, min(len(text), pipeMax))
 	sent, bad := v.send(text[head:])
 	before := v.count.tally(v.i)
 	if bad != nil {
@@ -309,7 +310,7 @@ func (v *visit) deliver(text []byte) *verdict {
 // the middle of its text lets it finish, shortly.
 func (v *visit) send(data []byte) (sent int, bad *verdict) {
 	start := time.Now()
-	moved, left := start, 0
+	moved, left, idle := start, 0, 0
 	for {
 		queue := queued(v.i)
 		if sent == len(data) && queue == 0 {
@@ -324,8 +325,9 @@ func (v *visit) send(data []byte) (sent int, bad *verdict) {
 		}
 		n := v.write(data[sent:])
 		sent += n
+		idle++
 		if n > 0 || queue != left {
-			moved, left = time.Now(), queue
+			moved, left, idle = time.Now(), queue, 0
 		}
 		patience, total := v.patience, deliveryTime
 		if bad != nil {
@@ -334,7 +336,7 @@ func (v *visit) send(data []byte) (sent int, bad *verdict) {
 		if time.Since(moved) > patience || time.Since(start) > total {
 			return sent, &verdict{endAbandoned, "the reader does not read", lineRefused}
 		}
-		v.await()
+		v.doze(idle)
 	}
 }
 
@@ -347,11 +349,16 @@ func (v *visit) write(data []byte) int {
 	return max(n, 0)
 }
 
-// await sleeps until something happens to the pipe, or for one tick.
-func (v *visit) await() {
-	select {
-	case <-v.i.event:
-	case <-time.After(tickTime):
+// doze sleeps in the system until a full pipe was read, and a little longer
+// each time where it was not full and is not empty. It is not for Go to put
+// the goroutine to sleep: the reader would be woken by a processor that still
+// looks for work, and a thief that waits for this moment would be first.
+func (v *visit) doze(idle int) {
+	fds := []unix.PollFd{{Fd: int32(v.i.w), Events: unix.POLLOUT}}
+	unix.Poll(fds, dozeMax)
+	if queued(v.i) > 0 {
+		fds[0].Events = 0
+		unix.Poll(fds, min(1<<min(idle, 8), dozeMax))
 	}
 }
 
@@ -376,21 +383,21 @@ func (v *visit) reclaim() {
 	}
 }
 
-// answer writes the line for whoever did not get the text. Two readers of one
-// pipe get one line each if the first has taken its own before the second
-// comes.
+// answer writes the line for whoever did not get the text. Readers of one pipe
+// get one line each if all of them wait by then, since the one that was served
+// waits last again; that cannot be enforced.
 func (v *visit) answer(out *verdict) {
 	times := 1
 	if out.word == endContested {
 		times = min(max(v.count.tally(v.i).opens, 1), holdersMax)
 	}
-	for k := range times {
-		if k > 0 {
+	for range times {
+		if times > 1 {
 			v.pause(settleTime)
 		}
 		unix.Write(v.i.w, []byte(out.line))
-		for end := time.Now().Add(tickTime); times > 1 && time.Now().Before(end) && queued(v.i) > 0; {
-			v.await()
+		for idle := 0; times > 1 && idle < 8 && queued(v.i) > 0; idle++ {
+			v.doze(idle)
 		}
 	}
 }
@@ -456,6 +463,7 @@ func (s *pipes) linger(i *instance) {
 		if w, err := reopen(i.late, "", unix.O_WRONLY); err == nil {
 			unix.Write(w, []byte(lineRefused))
 			unix.Close(w)
+			time.Sleep(tickTime) // until its open is counted
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"slices"
 	"strconv"
@@ -72,7 +71,9 @@ func newestFirst() []int {
 	}
 	slices.Sort(pids)
 	load, _ := os.ReadFile("/proc/loadavg")
-	last, _ := strconv.Atoi(strings.TrimSpace(string(load[bytes.LastIndexByte(load, ' ')+1:])))
+	_, number, _ := strings.Cut(string(load), "/") // 0.1 0.2 0.3 1/234 5678
+	_, number, _ = strings.Cut(number, " ")
+	last, _ := strconv.Atoi(strings.TrimSpace(number))
 	k, _ := slices.BinarySearch(pids, last+1)
 	slices.Reverse(pids[:k])
 	slices.Reverse(pids[k:])

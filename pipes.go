@@ -68,7 +68,9 @@ type tally struct {
 	gone                   bool // nobody has it open for reading
 }
 
-func (t tally) untouched() bool { return t.opens == 0 && t.closes == 0 && t.attribs == 0 && !t.lost }
+func (t tally) untouched() bool {
+	return t.opens == 0 && t.closes == 0 && t.attribs == 0 && !t.lost
+}
 
 // counter tells what others do to FIFOs, one implementation for each way that
 // a system has.
@@ -426,8 +428,22 @@ func (s *pipes) open(i *instance) error {
 
 // hasReader reports whether anybody has the other end of w open.
 func hasReader(w int) bool {
-	events, err := pollNow(w, 0)
-	return err != nil || events&(unix.POLLERR|unix.POLLHUP) == 0
+	return pollNow(w, 0)&(unix.POLLERR|unix.POLLHUP) == 0
+}
+
+// pollNow asks for the state of fd. A signal, which Go sends to its threads all
+// the time, is no answer.
+func pollNow(fd int, events int16) int16 {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	for {
+		switch _, err := unix.Poll(fds, 0); err {
+		case nil:
+			return fds[0].Revents
+		case unix.EINTR:
+		default:
+			return unix.POLLERR // nobody counts as there, nobody as alive
+		}
+	}
 }
 
 // discard throws away a FIFO that was never installed.

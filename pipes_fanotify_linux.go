@@ -18,7 +18,8 @@ type fanotify struct {
 	live map[string]*instance // by handle
 }
 
-const fanotifyMask = unix.FAN_OPEN | unix.FAN_CLOSE | unix.FAN_ACCESS | unix.FAN_ATTRIB
+// Reads are not asked for: each would wake us while the reader should run.
+const fanotifyMask = unix.FAN_OPEN | unix.FAN_CLOSE | unix.FAN_ATTRIB
 
 var _ counter = (*fanotify)(nil)
 

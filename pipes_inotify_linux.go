@@ -17,7 +17,7 @@ type inotify struct {
 }
 
 // Only readers' closes: our own write end is closed too.
-const inotifyMask = unix.IN_OPEN | unix.IN_CLOSE_NOWRITE | unix.IN_ACCESS
+const inotifyMask = unix.IN_OPEN | unix.IN_CLOSE_NOWRITE
 
 var _ counter = (*inotify)(nil)
 
@@ -98,8 +98,6 @@ func (n *inotify) parseEvents(b []byte) {
 			n.note(i, 1, 0, 0, false)
 		case mask&unix.IN_CLOSE_NOWRITE != 0:
 			n.note(i, 0, 1, 0, false)
-		default:
-			n.note(i, 0, 0, 0, false)
 		}
 	}
 }

@@ -55,7 +55,8 @@ func (q *queue) next() []*instance {
 		if len(fresh) > 0 {
 			return fresh
 		}
-		fds := []unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLIN}, {Fd: int32(q.bell), Events: unix.POLLIN}}
+		fds := []unix.PollFd{{Fd: int32(q.fd), Events: unix.POLLIN},
+			{Fd: int32(q.bell), Events: unix.POLLIN}}
 		unix.Poll(fds, -1)
 		if fds[1].Revents != 0 {
 			unix.Read(q.bell, make([]byte, 8))

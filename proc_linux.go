@@ -48,11 +48,7 @@ func lookupHidden(pid int) (*process, error) {
 
 // alive reports whether the process that was looked up still runs.
 func (p *process) alive() bool {
-	if p.handle <= 0 {
-		return false
-	}
-	events, err := pollNow(p.handle, unix.POLLIN)
-	return err == nil && events == 0
+	return p.handle > 0 && pollNow(p.handle, unix.POLLIN) == 0
 }
 
 // close gives the handle back; the process does not count as alive any more.

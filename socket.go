@@ -209,19 +209,7 @@ func (p peer) ended() bool {
 	if p.pidfd < 0 {
 		return false
 	}
-	events, err := pollNow(p.pidfd, unix.POLLIN)
-	return events != 0 || err != nil
-}
-
-// pollNow asks after a descriptor's events without waiting. A signal, which the
-// Go runtime sends to itself at any time, is no answer.
-func pollNow(fd int, events int16) (int16, error) {
-	for {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
-		if _, err := unix.Poll(fds, 0); err != unix.EINTR {
-			return fds[0].Revents, err
-		}
-	}
+	return pollNow(p.pidfd, unix.POLLIN) != 0
 }
 
 // cancelled withdraws a request of this connection.
