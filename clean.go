@@ -8,7 +8,6 @@ package main
 
 import (
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"unicode"
@@ -19,11 +18,7 @@ import (
 // the lines above.
 const maxMarks = 2
 
-// invisible are fillers, joiners and variation selectors, which Unicode calls
-// printable and nobody sees; blank are three more symbols of that sort.
-var invisible = []*unicode.RangeTable{unicode.Other_Default_Ignorable_Code_Point,
-	unicode.Variation_Selector}
-
+// blank are three symbols that Unicode calls printable and nobody sees.
 const blank = "\u2800\U00016FE4\U0001D159"
 
 // wide are the characters that take two columns. Where a block is mixed it is
@@ -33,13 +28,11 @@ var wide = [][2]rune{{0x1100, 0x115F}, {0x2300, 0x23FF}, {0x25FD, 0x27BF}, {0x2B
 	{0xFF00, 0xFF60}, {0xFFE0, 0xFFE6}, {0x16FE0, 0x18DFF}, {0x1AFF0, 0x1B2FF},
 	{0x1D300, 0x1D37F}, {0x1F000, 0x1FAFF}, {0x20000, 0x3FFFD}}
 
-// allowedInPrompt reports whether r may be written to a terminal. IsPrint
-// leaves out C0, DEL, C1, every format character (all twelve Bidi_Control, zero
-// width, tags), line separators, spaces but the ASCII one, private use and
-// what is not assigned (SPEC §5).
-func allowedInPrompt(r rune) bool {
-	return unicode.IsPrint(r) && !unicode.In(r, invisible...) && !strings.ContainsRune(blank, r)
-}
+// allowedInPrompt reports whether r may be written to a terminal. IsPrint, in
+// unseen, leaves out C0, DEL, C1, every format character (all twelve
+// Bidi_Control, zero width, tags), line separators, spaces but the ASCII one,
+// private use and what is not assigned (SPEC §5).
+func allowedInPrompt(r rune) bool { return !unseen(r) && !strings.ContainsRune(blank, r) }
 
 // columns is how many columns a text takes at most. A combining mark counts:
 // not every terminal combines (SPEC §5).
@@ -54,32 +47,27 @@ func columns(s string) int {
 	return n
 }
 
-// pieces yields s character by character as it is shown, with its columns
-// (SPEC §5).
-func pieces(s string) iter.Seq2[string, int] {
-	return func(yield func(string, int) bool) {
-		marks := maxMarks // no letter yet for a mark to stand on
-		for i, n := 0, 0; i < len(s); i += n {
-			var r rune
-			r, n = utf8.DecodeRuneInString(s[i:])
-			text := s[i : i+n]
-			switch {
-			case r == utf8.RuneError && n == 1:
-				text, marks = fmt.Sprintf("<0x%02X>", s[i]), maxMarks
-			case !allowedInPrompt(r) || unicode.IsMark(r) && marks == maxMarks:
-				text, marks = fmt.Sprintf("<U+%04X>", r), maxMarks
-			case unicode.IsMark(r):
-				marks++
-			case unicode.IsLetter(r):
-				marks = 0
-			default:
-				marks = maxMarks
-			}
-			if !yield(text, columns(text)) {
-				return
-			}
+// pieces returns s character by character as it is shown (SPEC §5).
+func pieces(s string) (all []string) {
+	marks := maxMarks // no letter yet for a mark to stand on
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		text := s[:n]
+		switch {
+		case r == utf8.RuneError && n == 1:
+			text, marks = fmt.Sprintf("<0x%02X>", s[0]), maxMarks
+		case !allowedInPrompt(r) || unicode.IsMark(r) && marks == maxMarks:
+			text, marks = fmt.Sprintf("<U+%04X>", r), maxMarks
+		case unicode.IsMark(r):
+			marks++
+		case unicode.IsLetter(r):
+			marks = 0
+		default:
+			marks = maxMarks
 		}
+		all, s = append(all, text), s[n:]
 	}
+	return all
 }
 
 // clean returns s as it may be shown, in at most width columns: long text is
@@ -95,37 +83,31 @@ func clean(s string, width int) string {
 	if n := width * utf8.UTFMax; len(s) > 2*n {
 		s = s[:n] + s[len(s)-n:]
 	}
-	total := 0
-	for _, n := range pieces(s) {
-		total += n
+	all := pieces(s)
+	if text := strings.Join(all, ""); columns(text) <= width {
+		return text
 	}
-	head, tail := total, 0
-	if total > width {
-		if columns(middle)+2 > width {
-			middle = "…"
-		}
-		room := width - columns(middle)
-		head, tail = room-room/2, room/2
+	if columns(middle)+2 > width {
+		middle = "…"
 	}
-	var b strings.Builder
-	at, inTail := 0, false
-	for text, n := range pieces(s) {
-		at += n
-		switch {
-		case at <= head:
-			b.WriteString(text)
-			continue
-		case middle != "":
-			b.WriteString(middle)
-			middle = ""
-		}
-		// A mark that lost its letter would stand on the cut.
-		first, _ := utf8.DecodeRuneInString(text)
-		if inTail = inTail || at-n >= total-tail && !unicode.IsMark(first); inTail {
-			b.WriteString(text)
-		}
+	room := width - columns(middle)
+	head, tail := 0, len(all)
+	for n := columns(all[head]); n <= room-room/2; n += columns(all[head]) {
+		head++
 	}
-	return b.String()
+	for n := columns(all[tail-1]); n <= room/2; n += columns(all[tail-1]) {
+		tail--
+	}
+	// A mark that lost its letter would stand on the cut.
+	for tail < len(all) && isMark(all[tail]) {
+		tail++
+	}
+	return strings.Join(all[:head], "") + middle + strings.Join(all[tail:], "")
+}
+
+func isMark(text string) bool {
+	r, _ := utf8.DecodeRuneInString(text)
+	return unicode.IsMark(r)
 }
 
 // cleanPath is clean for a path, with ~ for the home directory (SPEC §5).

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -37,7 +38,7 @@ const (
 
 // keeperClient is one connection to the keeper, shared by many calls.
 type keeperClient struct {
-	conn    *net.UnixConn
+	conn    io.ReadWriteCloser
 	out     *lineWriter
 	mu      sync.Mutex // guards what follows
 	last    uint64
@@ -63,14 +64,20 @@ func dialKeeper(home string) (*keeperClient, error) {
 	if err != nil {
 		return nil, wireErrorf(codeFailed, `cannot reach keepmum: %v; run "keepmum status"`, err)
 	}
-	c := &keeperClient{conn: conn.(*net.UnixConn), pending: map[string]*pendingCall{}}
-	c.out = &lineWriter{out: c.conn}
-	if err := checkKeeper(path, c.conn); err != nil {
-		c.conn.Close()
-		return nil, wireErrorf(codeFailed, `refused: %q: %v; move it away, then lock and unlock`, path, err)
+	if err := checkKeeper(path, conn.(*net.UnixConn)); err != nil {
+		conn.Close()
+		return nil, wireErrorf(codeFailed,
+			`refused: %q: %v; move it away, then lock and unlock`, path, err)
 	}
+	return newClient(conn), nil
+}
+
+// newClient speaks on a connection that is open.
+func newClient(conn io.ReadWriteCloser) *keeperClient {
+	c := &keeperClient{conn: conn, out: &lineWriter{out: conn},
+		pending: map[string]*pendingCall{}}
 	go c.read()
-	return c, nil
+	return c
 }
 
 // checkKeeper refuses a path that is not a socket of ours, since a link could
@@ -95,6 +102,21 @@ func checkKeeper(path string, conn *net.UnixConn) error {
 		return fmt.Errorf("process %d of user %d listens there", p.pid, p.uid)
 	}
 	return nil
+}
+
+// peer is the process at the other end of a Unix socket, as the kernel tells it.
+// pidfd is -1 where the kernel gives none; who asked for the peer closes it.
+type peer struct{ pid, uid, pidfd int }
+
+// peerOf asks the kernel who is at the other end. It implements *Keeper and
+// socket* (SPEC §4).
+func peerOf(conn *net.UnixConn) (p peer, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return peer{}, err
+	}
+	closed := raw.Control(func(fd uintptr) { p, err = peerOfSocket(int(fd)) })
+	return p, errors.Join(closed, err)
 }
 
 // start sends a request and does not wait. What goes wrong comes out of wait.

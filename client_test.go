@@ -195,7 +195,7 @@ func TestNoKeeperSaysWhatToDo(t *testing.T) {
 
 func TestPeerIsMyself(t *testing.T) {
 	_, c := dialFake(t)
-	p, err := peerOf(c.conn)
+	p, err := peerOf(c.conn.(*net.UnixConn))
 	if err != nil || p.pid != os.Getpid() || p.uid != os.Getuid() {
 		t.Errorf("peerOf = %+v, %v, want pid %d and uid %d", p, err, os.Getpid(), os.Getuid())
 	}

@@ -1,10 +1,19 @@
 package main
 
 import (
+	_ "embed"
 	"flag"
 	"fmt"
 	"io"
 	"strings"
+)
+
+// The scripts, with a place each for the commands and for their flags.
+var (
+	//go:embed docs/completion/keepmum.bash
+	bashFrame string
+	//go:embed docs/completion/keepmum.zsh
+	zshFrame string
 )
 
 // runCompletion prints a script made from the table of commands. Names of
@@ -13,7 +22,8 @@ func runCompletion(c *cli, args []string) error {
 	if err := c.want(args, 1, 1); err != nil {
 		return err
 	}
-	script, ok := map[string]func() string{"bash": bashScript, "zsh": zshScript, "fish": fishScript}[args[0]]
+	script, ok := map[string]func() string{"bash": bashScript, "zsh": zshScript,
+		"fish": fishScript}[args[0]]
 	if !ok {
 		return &usageError{c.command, fmt.Sprintf("unknown shell %q: bash, zsh or fish", args[0])}
 	}
@@ -21,82 +31,53 @@ func runCompletion(c *cli, args []string) error {
 	return err
 }
 
-// flagNames lists a command's flags, with their dashes.
-func flagNames(cmd *command) []string {
-	var names []string
-	if cmd.flags != nil {
-		set := flag.NewFlagSet("", flag.ContinueOnError)
-		cmd.flags(set, &options{})
-		set.VisitAll(func(f *flag.Flag) { names = append(names, "--"+f.Name) })
-	}
-	return names
-}
-
-func visible() []*command {
-	var list []*command
+// eachCommand calls line for every command that is shown, with the names of
+// its flags.
+func eachCommand(line func(cmd *command, flags []string)) {
 	for _, cmd := range commands {
+		var flags []string
+		set := flag.NewFlagSet("", flag.ContinueOnError)
+		if cmd.flags != nil {
+			cmd.flags(set, &options{})
+		}
+		set.VisitAll(func(f *flag.Flag) { flags = append(flags, "--"+f.Name) })
 		if !cmd.hidden {
-			list = append(list, cmd)
+			line(cmd, flags)
 		}
 	}
-	return list
 }
 
 func bashScript() string {
-	var b, names strings.Builder
-	for _, cmd := range visible() {
+	var cases, names strings.Builder
+	eachCommand(func(cmd *command, flags []string) {
 		names.WriteString(cmd.name + " ")
-		if flags := flagNames(cmd); len(flags) > 0 {
-			fmt.Fprintf(&b, "    %s) words=%q ;;\n", cmd.name, strings.Join(flags, " "))
+		if len(flags) > 0 {
+			fmt.Fprintf(&cases, "    %s) words=%q ;;\n", cmd.name, strings.Join(flags, " "))
 		}
-	}
-	return fmt.Sprintf(`_keepmum() {
-  local words=
-  if [ "$COMP_CWORD" -eq 1 ]; then
-    words=%q
-  else
-    case ${COMP_WORDS[1]} in
-%s    esac
-  fi
-  COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
-}
-complete -o default -F _keepmum keepmum
-`, strings.TrimSpace(names.String()), b.String())
+	})
+	return fmt.Sprintf(bashFrame, strings.TrimSpace(names.String()), cases.String())
 }
 
 func zshScript() string {
-	var b, names strings.Builder
-	for _, cmd := range visible() {
+	var cases, names strings.Builder
+	eachCommand(func(cmd *command, flags []string) {
 		fmt.Fprintf(&names, "    '%s:%s'\n", cmd.name, strings.ReplaceAll(cmd.short, "'", ""))
-		if flags := flagNames(cmd); len(flags) > 0 {
-			fmt.Fprintf(&b, "    %s) compadd -- %s ;;\n", cmd.name, strings.Join(flags, " "))
+		if len(flags) > 0 {
+			fmt.Fprintf(&cases, "    %s) compadd -- %s ;;\n", cmd.name, strings.Join(flags, " "))
 		}
-	}
-	return fmt.Sprintf(`#compdef keepmum
-_keepmum() {
-  local -a names
-  names=(
-%s  )
-  if (( CURRENT == 2 )); then
-    _describe command names
-    return
-  fi
-  case $words[2] in
-%s  esac
-  _files
-}
-compdef _keepmum keepmum
-`, names.String(), b.String())
+	})
+	return fmt.Sprintf(zshFrame, names.String(), cases.String())
 }
 
 func fishScript() string {
 	var b strings.Builder
-	for _, cmd := range visible() {
-		fmt.Fprintf(&b, "complete -c keepmum -n __fish_use_subcommand -a %s -d %q\n", cmd.name, cmd.short)
-		for _, name := range flagNames(cmd) {
+	eachCommand(func(cmd *command, flags []string) {
+		fmt.Fprintf(&b, "complete -c keepmum -n __fish_use_subcommand -a %s -d %q\n",
+			cmd.name, cmd.short)
+		for _, name := range flags {
 			fmt.Fprintf(&b, "complete -c keepmum -n '__fish_seen_subcommand_from %s' -l %s\n",
 				cmd.name, strings.TrimPrefix(name, "--"))
 		}
-	}
+	})
 	return b.String()
 }

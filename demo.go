@@ -31,16 +31,22 @@ var demoNames = []string{"DATABASE_URL", "API_KEY", "SESSION_SECRET"}
 // pseudo-terminal, a real bridge, real readers. It implements `demo` of
 // *Command line* (SPEC §11).
 type demo struct {
-	out    io.Writer
-	dir    string
-	env    []string
-	values map[string]string // typed at the prompt; the demo alone knows them
-	screen *screen           // the keeper's
-	failed []string
+	out           io.Writer
+	dir, mount    string
+	values        map[string]string // typed at the prompt; the demo alone knows them
+	keeper, agent *exec.Cmd
+	screen        screen // the keeper's terminal
+	said          screen // by the agent
+	failed        []string
+}
 
-	agent     *exec.Cmd
-	toAgent   io.Closer
-	agentSaid *screen
+// act is one part of the story: something is started, the person answers, and
+// then it must be as told.
+type act struct {
+	title string
+	start func() error
+	steps []step
+	check func() error
 }
 
 // runDemo tells the story and ends with 1 if anything was not as told.
@@ -56,16 +62,17 @@ func runDemo(c *cli, args []string) error {
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return err
 	}
-	d := &demo{out: c.out, dir: dir, values: map[string]string{}}
-	for _, name := range demoNames {
-		random := make([]byte, 12)
-		rand.Read(random)
-		d.values[name] = "demo's $" + name + ": " + hex.EncodeToString(random)
-	}
-	d.env = append(os.Environ(), "HOME="+dir, "TERM=dumb", "KEEPMUM_HOME="+filepath.Join(dir, "home"),
-		"XDG_RUNTIME_DIR=")
-	if err := d.tell(); err != nil {
+	if err := os.Mkdir(filepath.Join(dir, "project"), 0o700); err != nil {
 		return err
+	}
+	d := &demo{out: c.out, dir: dir, mount: filepath.Join(dir, "project", ".env"),
+		values: map[string]string{}, screen: screen{out: c.out, prefix: "  | "},
+		said: screen{out: c.out}}
+	for _, name := range demoNames {
+		d.values[name] = "demo's $" + name + ": " + rand.Text()
+	}
+	if err := d.tell(); err != nil {
+		return fmt.Errorf("%v; the keeper's screen so far:\n%s", err, d.screen.text())
 	}
 	if len(d.failed) > 0 {
 		return fmt.Errorf("not as told: %s", strings.Join(d.failed, "; "))
@@ -76,21 +83,48 @@ func runDemo(c *cli, args []string) error {
 
 // tell plays the acts in order.
 func (d *demo) tell() error {
-	if err := os.Mkdir(filepath.Join(d.dir, "project"), 0o700); err != nil {
-		return err
-	}
-	keeper, err := d.startKeeper()
+	d.keeper, d.agent = d.command("unlock"), d.command("demo-agent")
+	defer func() {
+		if d.keeper.Process != nil {
+			d.keeper.Process.Kill()
+		}
+	}()
+	d.agent.Stdout, d.agent.Stderr = &d.said, &d.said
+	goOn, err := d.agent.StdinPipe()
 	if err != nil {
 		return err
 	}
-	defer keeper.Process.Kill()
-	acts := []func() error{d.actVault, d.actAgent, d.actReader, d.actThief}
-	for _, act := range acts {
-		if err := act(); err != nil {
-			return fmt.Errorf("%v; the keeper's screen so far:\n%s", err, d.screen.text())
+	var read bytes.Buffer
+	reader := d.command("demo-reader", d.mount)
+	reader.Stdout = &read
+	for _, a := range []act{
+		{"== A person runs keepmum unlock in a terminal of their own (shown after |)",
+			d.startKeeper, []step{{"new passphrase: ", demoPass + "\r"},
+				{"the same again: ", demoPass + "\r"}, {"Ctrl-C locks.", ""}},
+			func() error { return nil }},
+		{"\n== An agent asks for what it needs, over MCP (-> asked, <- answered)",
+			d.agent.Start, d.setUp(), d.checkAgent},
+		{"\n== The project's program reads .env; the person allows it once",
+			reader.Start, []step{asked("read", "o"), {"read by", ""}},
+			func() error { return d.checkReader(reader.Wait(), read.Bytes()) }},
+		{"\n== The agent runs cat .env; the person presses Enter, which is no",
+			goOn.Close, []step{asked(`read[\s\S]*AI agent`, "\r"), {"NO VALUES.*", ""}},
+			d.checkThief},
+		{"\n== Ctrl-C locks", func() error { return nil },
+			[]step{{"", string(rune(keyInterrupt))}}, d.checkLock},
+	} {
+		d.say("%s", a.title)
+		if err := a.start(); err != nil {
+			return err
+		}
+		if err := d.screen.play(a.steps...); err != nil {
+			return err
+		}
+		if err := a.check(); err != nil {
+			return err
 		}
 	}
-	return d.actLock(keeper)
+	return nil
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.out, format+"\n", args...) }
@@ -105,148 +139,104 @@ func (d *demo) check(ok bool, what string) {
 	d.say("  %s %s", mark, what)
 }
 
+// again is this program once more. Without a name for it, it does not start.
+func again(args ...string) *exec.Cmd {
+	self, _ := os.Executable()
+	return exec.Command(self, args...)
+}
+
 // command is this program again, in the demo's surroundings.
 func (d *demo) command(args ...string) *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
-	}
-	cmd := exec.Command(self, args...)
-	cmd.Env, cmd.Dir = d.env, filepath.Join(d.dir, "project")
+	cmd := again(args...)
+	cmd.Dir = filepath.Join(d.dir, "project")
+	cmd.Env = append(os.Environ(), "HOME="+d.dir, "TERM=dumb", "XDG_RUNTIME_DIR=",
+		"KEEPMUM_HOME="+filepath.Join(d.dir, "home"))
 	return cmd
 }
 
 // startKeeper starts "keepmum unlock" in a terminal of its own.
-func (d *demo) startKeeper() (*exec.Cmd, error) {
+func (d *demo) startKeeper() error {
 	master, slave, err := openPTY()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer slave.Close()
-	cmd := d.command("unlock")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	d.screen = newScreen(d.out, "  | ")
+	d.keeper.Stdin, d.keeper.Stdout, d.keeper.Stderr = slave, slave, slave
+	d.keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	d.screen.to = master
-	d.say("== A person runs keepmum unlock in a terminal of their own (shown after |)")
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	go io.Copy(d.screen, master) // ends with the keeper
-	return cmd, nil
-}
-
-func (d *demo) actVault() error {
-	return d.screen.play(
-		step{"new passphrase: ", demoPass + "\r"}, step{"the same again: ", demoPass + "\r"},
-		step{"Ctrl-C locks.", ""})
-}
-
-// actAgent lets an agent set the project up. Each step waits for a key.
-func (d *demo) actAgent() error {
-	d.say("\n== An agent asks for what it needs, over MCP (-> asked, <- answered)")
-	if err := d.startAgent(); err != nil {
+	if err := d.keeper.Start(); err != nil {
 		return err
 	}
-	steps := []step{{`connect[\s\S]*> $`, "p"}, {`create[\s\S]*> $`, "o"}, {`append[\s\S]*> $`, "e"}}
-	for _, name := range demoNames {
-		steps = append(steps, step{name + ` \(not shown.*: $`, d.values[name] + "\r"})
-	}
-	steps = append(steps, step{`mount[\s\S]*> $`, "o"}, step{`list[\s\S]*> $`, "o"})
-	if err := d.screen.play(steps...); err != nil {
-		return err
-	}
-	if err := d.agentSaid.await(`<- \{.*"id":6`); err != nil {
-		return err
-	}
-	d.check(!d.leaks(d.agentSaid.text()), "the agent has seen names and no value")
-	info, err := os.Stat(filepath.Join(d.dir, "project", ".env"))
-	d.check(err == nil && info.Mode().Type() == fs.ModeNamedPipe, ".env is a pipe: nothing was written to disk")
+	go io.Copy(&d.screen, master) // ends with the keeper
 	return nil
 }
 
-// startAgent runs the agent, showing what it says.
-func (d *demo) startAgent() (err error) {
-	d.agent = d.command("demo-agent")
-	if d.toAgent, err = d.agent.StdinPipe(); err != nil {
-		return err
+// asked is a question of the keeper's, which waits for a key.
+func asked(what, key string) step { return step{what + `[\s\S]*> $`, key} }
+
+// setUp is what the person answers while an agent sets the project up.
+func (d *demo) setUp() []step {
+	steps := []step{asked("connect", "p"), asked("create", "o"), asked("append", "e")}
+	for _, name := range demoNames {
+		steps = append(steps, step{name + ` \(not shown.*: $`, d.values[name] + "\r"})
 	}
-	d.agentSaid = newScreen(d.out, "")
-	d.agent.Stdout, d.agent.Stderr = d.agentSaid, d.agentSaid
-	return d.agent.Start()
+	return append(steps, asked("mount", "o"), asked("list", "o"))
 }
 
-// actReader reads the mount as a program that the person started.
-func (d *demo) actReader() error {
-	d.say("\n== The project's program reads .env; the person allows it once")
-	var out bytes.Buffer
-	cmd := d.command("demo-reader", filepath.Join(d.dir, "project", ".env"))
-	cmd.Stdout = &out
-	if err := cmd.Start(); err != nil {
+func (d *demo) checkAgent() error {
+	if err := d.said.await(`<- \{.*"id":6`); err != nil {
 		return err
 	}
-	if err := d.screen.play(step{`read[\s\S]*> $`, "o"}, step{`read by`, ""}); err != nil {
-		return err
-	}
-	if err := cmd.Wait(); err != nil {
-		return err
-	}
-	lines, problems := parseEnv(out.Bytes())
+	d.check(!d.leaks(d.said.text()), "the agent has seen names and no value")
+	info, err := os.Stat(d.mount)
+	d.check(err == nil && info.Mode().Type() == fs.ModeNamedPipe,
+		".env is a pipe: nothing was written to disk")
+	return nil
+}
+
+// checkReader compares what a program that the person started has read.
+func (d *demo) checkReader(failed error, text []byte) error {
+	lines, problems := parseEnv(text)
 	right := len(problems) == 0 && len(lines) == len(demoNames)
 	for _, l := range lines {
 		same := d.values[l.name] == string(l.value)
 		right = right && same
-		d.say("  %s=%s  (%d characters, as typed: %v)", l.name, strings.Repeat("*", 8), len(l.value), same)
+		d.say("  %s=%s  (%d characters, as typed: %v)", l.name, strings.Repeat("*", 8),
+			len(l.value), same)
 	}
 	d.check(right, fmt.Sprintf("the program got all %d values exactly", len(demoNames)))
-	return nil
+	return failed
 }
 
-// actThief reads the mount as the agent does.
-func (d *demo) actThief() error {
-	d.say("\n== The agent runs cat .env; the person presses Enter, which is no")
-	d.toAgent.Close()
-	if err := d.screen.play(step{`read[\s\S]*AI agent[\s\S]*> $`, "\r"}, step{`NO VALUES.*`, ""}); err != nil {
-		return err
-	}
-	if err := d.agent.Wait(); err != nil {
-		return err
-	}
-	said := d.agentSaid.text()
+// checkThief looks at what the agent got, which reads the mount by cat.
+func (d *demo) checkThief() error {
+	err := d.agent.Wait()
+	said := d.said.text()
 	d.check(bytes.Contains(said, []byte("# keepmum: not approved")) && !d.leaks(said),
 		"the agent got one comment line, and no value")
-	return nil
+	return err
 }
 
-// actLock locks, and looks at what is left.
-func (d *demo) actLock(keeper *exec.Cmd) error {
-	d.say("\n== Ctrl-C locks")
-	d.screen.to.Write([]byte{keyInterrupt})
-	ended := make(chan error, 1)
-	go func() { ended <- keeper.Wait() }()
-	select {
-	case err := <-ended:
-		d.check(err == nil, "the keeper ended by itself")
-	case <-time.After(demoWait):
-		return errors.New("the keeper did not end")
-	}
-	_, err := os.Lstat(filepath.Join(d.dir, "project", ".env"))
+// checkLock looks at what is left when the keeper has gone.
+func (d *demo) checkLock() error {
+	late := time.AfterFunc(demoWait, func() { d.keeper.Process.Kill() })
+	defer late.Stop()
+	d.check(d.keeper.Wait() == nil, "the keeper ended by itself")
+	_, err := os.Lstat(d.mount)
 	d.check(errors.Is(err, fs.ErrNotExist), "the mount is gone")
 	log, err := d.command("log").Output()
-	d.say("\n== The audit log")
-	d.out.Write(log)
+	d.say("\n== The audit log\n%s", bytes.TrimSuffix(log, []byte("\n")))
 	d.check(err == nil && bytes.Count(log, []byte("\n")) >= 9, "the log has every step")
 	d.check(!d.leaks(log), "the log has no value")
-	clear := ""
+	inClear := false
 	filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() {
-			if text, err := os.ReadFile(path); err != nil || d.leaks(text) {
-				clear = path
-			}
+			text, err := os.ReadFile(path)
+			inClear = inClear || err != nil || d.leaks(text)
 		}
 		return nil
 	})
-	d.check(clear == "", "no file holds a value in clear")
+	d.check(!inClear, "no file holds a value in clear")
 	return nil
 }
 
@@ -271,18 +261,11 @@ type screen struct {
 	to     io.Writer // its terminal, to type into
 	out    io.Writer
 	prefix string
+	seen   int // how far steps have matched
 
-	mu    sync.Mutex
-	news  *sync.Cond
+	mu    sync.Mutex // guards what follows
 	all   []byte
 	shown int // how far lines were shown
-	seen  int // how far steps have matched
-}
-
-func newScreen(out io.Writer, prefix string) *screen {
-	s := &screen{out: out, prefix: prefix}
-	s.news = sync.NewCond(&s.mu)
-	return s
 }
 
 // Write takes what the process wrote and shows whole lines.
@@ -294,13 +277,11 @@ func (s *screen) Write(b []byte) (int, error) {
 			s.all = append(s.all, c)
 		}
 	}
-	if end := bytes.LastIndexByte(s.all, '\n') + 1; end > s.shown {
-		for line := range bytes.Lines(s.all[s.shown:end]) {
-			fmt.Fprintf(s.out, "%s%s", s.prefix, line)
-		}
-		s.shown = end
+	end := bytes.LastIndexByte(s.all, '\n') + 1
+	for line := range bytes.Lines(s.all[s.shown:max(end, s.shown)]) {
+		fmt.Fprintf(s.out, "%s%s\n", s.prefix, cut(string(line[:len(line)-1]), 400))
+		s.shown += len(line)
 	}
-	s.news.Broadcast()
 	return len(b), nil
 }
 
@@ -330,22 +311,12 @@ func (s *screen) play(steps ...step) error {
 
 // await returns once the unseen part matches.
 func (s *screen) await(pattern string) error {
-	want, late := regexp.MustCompile(pattern), false
-	timer := time.AfterFunc(demoWait, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		late = true
-		s.news.Broadcast()
-	})
-	defer timer.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for !late {
-		if at := want.FindIndex(s.all[s.seen:]); at != nil {
+	want := regexp.MustCompile(pattern)
+	for end := time.Now().Add(demoWait); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if at := want.FindIndex(s.text()[s.seen:]); at != nil {
 			s.seen += at[1]
 			return nil
 		}
-		s.news.Wait()
 	}
 	return fmt.Errorf("never saw %q", pattern)
 }

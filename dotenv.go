@@ -57,14 +57,9 @@ var (
 // maxEscape is what one byte of a value grows to at most.
 const maxEscape = len(`'\''`)
 
-// encodeValue returns v as it stands after NAME=. warn says that some readers
-// will not get v back from it. An error never tells anything of v. It
+// appendValue adds v to dst as it stands after NAME=. warn says that some
+// readers will not get v back from it. An error never tells anything of v. It
 // implements *The .env text* (SPEC §8).
-func encodeValue(d dialect, v []byte) (text []byte, warn bool, err error) {
-	return appendValue(make([]byte, 0, len("''")+maxEscape*len(v)), d, v)
-}
-
-// appendValue is encodeValue at the end of dst (SPEC §8).
 func appendValue(dst []byte, d dialect, v []byte) (text []byte, warn bool, err error) {
 	if !utf8.Valid(v) || bytes.IndexByte(v, 0) >= 0 {
 		return nil, false, errors.New("a value must be UTF-8 text without NUL")

@@ -8,6 +8,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"unicode/utf8"
 )
 
@@ -29,26 +30,24 @@ type envProblem struct {
 // String gives the problem as it is shown.
 func (e envProblem) String() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
-// envParser is the state of one reading: text[at:] is still to be read, and
-// start is the line on which the present variable begins.
-type envParser struct {
-	text     []byte
-	at       int
-	counted  int // up to here newlines are counted in start
-	start    int
-	lines    []envLine
-	index    map[string]int // into lines
-	problems []envProblem
-}
+var (
+	envName = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=`)
+	// envQuoted has for each quote the text in it and, unless it is never
+	// closed, the closing quote. 'a'\''b' is how a shell writes a'b.
+	envQuoted = regexp.MustCompile(`(?s)^[ \t]*(?:'([^']*(?:'\\''[^']*)*)('?)|` +
+		`"((?:[^"\\]|\\.)*)("?)|` + "`([^`]*)(`?))")
+	envEscape  = regexp.MustCompile(`(?s)\\.`)
+	envComment = regexp.MustCompile(`[ \t]#`)
+)
 
 // envEscapes is what a backslash in double quotes may stand before. Before
 // anything else the readers differ: some drop it, some keep it.
-var envEscapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t',
-	'\\': '\\', '"': '"', '$': '$', '`': '`'}
+var envEscapes = map[string]string{`\n`: "\n", `\r`: "\r", `\t`: "\t",
+	`\\`: `\`, `\"`: `"`, `\$`: `$`, "\\`": "`"}
 
 // parseEnv reads the text of a .env file. It implements *The .env text*
 // (SPEC §8).
-func parseEnv(text []byte) ([]envLine, []envProblem) {
+func parseEnv(text []byte) (lines []envLine, problems []envProblem) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	// A file with CR LF throughout means LF by it, in quotes too. Where one
 	// line ends otherwise, each CR in quotes was meant.
@@ -56,160 +55,93 @@ func parseEnv(text []byte) ([]envLine, []envProblem) {
 		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 		defer clear(text)
 	}
-	p := &envParser{text: text, start: 1, index: make(map[string]int)}
-	if at := badEnvByte(text); at >= 0 {
-		p.at = at
-		p.begin()
-		p.complain("NUL, or text that is not UTF-8; nothing of the file was read")
-		return nil, p.problems
-	}
-	for p.at < len(p.text) {
-		p.begin()
-		p.variable()
-	}
-	return p.lines, p.problems
-}
-
-// badEnvByte returns where the first NUL or invalid UTF-8 is, or -1 (SPEC §8).
-func badEnvByte(text []byte) int {
-	for i := 0; i < len(text); {
-		r, n := utf8.DecodeRune(text[i:])
-		if r == 0 || r == utf8.RuneError && n == 1 {
-			return i
+	number := 1
+	for line := range bytes.Lines(text) {
+		if !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
+			return nil, []envProblem{{line: number,
+				text: "NUL, or text that is not UTF-8; nothing of the file was read"}}
 		}
-		i += n
+		number++
 	}
-	return -1
-}
-
-// begin notes that a variable begins here.
-func (p *envParser) begin() {
-	p.start += bytes.Count(p.text[p.counted:p.at], []byte("\n"))
-	p.counted = p.at
-}
-
-func (p *envParser) complain(text string) {
-	p.problems = append(p.problems, envProblem{line: p.start, text: text})
-}
-
-// take reads while the bytes are among chars.
-func (p *envParser) take(chars string) []byte {
-	rest := p.text[p.at:]
-	taken := rest[:len(rest)-len(bytes.TrimLeft(rest, chars))]
-	p.at += len(taken)
-	return taken
-}
-
-// peek returns the next byte, or NUL at the end; the text has none.
-func (p *envParser) peek() byte {
-	if p.at < len(p.text) {
-		return p.text[p.at]
+	number = 1
+	index := make(map[string]int) // of names, into lines
+	for len(text) > 0 {
+		name, value, fault, rest := parseVariable(bytes.TrimLeft(text, " \t"))
+		i, again := index[name]
+		switch {
+		case fault != "":
+			problems = append(problems, envProblem{line: number, text: fault})
+		case again: // the later one counts, at the place of the first
+			problems = append(problems, envProblem{number, fmt.Sprintf("%.60q is on line %d too; "+
+				"the later one counts", name, lines[i].line), true})
+			lines[i] = envLine{name, value, number}
+		case name != "":
+			index[name] = len(lines)
+			lines = append(lines, envLine{name, value, number})
+		}
+		number += bytes.Count(text[:len(text)-len(rest)], []byte("\n"))
+		text = rest
 	}
-	return 0
+	return lines, problems
 }
 
-// restOfLine reads to the end of the line and past it.
-func (p *envParser) restOfLine() []byte {
-	rest, _, _ := bytes.Cut(p.text[p.at:], []byte("\n"))
-	p.at = min(p.at+len(rest)+1, len(p.text))
-	return bytes.TrimSuffix(rest, []byte("\r"))
+// parseVariable reads one variable, or a comment or an empty line, which has no
+// name. rest is what follows it (SPEC §8).
+func parseVariable(text []byte) (name string, value secret, fault string, rest []byte) {
+	line, rest := cutLine(text)
+	if len(line) == 0 || line[0] == '#' {
+		return "", nil, "", rest
+	}
+	m := envName.FindSubmatch(text)
+	if m == nil {
+		return "", nil, "not of the form NAME=value", rest
+	}
+	value, fault, rest = parseValue(text[len(m[0]):])
+	return string(m[1]), value, fault, rest
 }
 
-// variable reads one variable, comment or empty line (SPEC §8).
-func (p *envParser) variable() {
-	p.take(" \t")
-	begin := p.at
-	if line := p.restOfLine(); len(line) == 0 || line[0] == '#' {
-		return
-	}
-	p.at = begin
-	name := p.take(envNames)
-	if string(name) == "export" && len(p.take(" \t")) > 0 && p.peek() != '=' {
-		name = p.take(envNames)
-	}
-	p.take(" \t")
-	if !isEnvName(name) || p.peek() != '=' {
-		p.complain("not of the form NAME=value")
-		p.restOfLine()
-		return
-	}
-	p.at++
-	value, fault := p.value()
-	if fault != "" {
-		p.complain(fault)
-		return
-	}
-	p.add(envLine{string(name), value, p.start})
+// cutLine returns the line that text begins with, and what follows it.
+func cutLine(text []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(text, []byte("\n"))
+	return bytes.TrimSuffix(line, []byte("\r")), rest
 }
 
-// add keeps the last of two lines with one name, at the place of the first.
-// It implements *The .env text* (SPEC §8).
-func (p *envParser) add(line envLine) {
-	i, again := p.index[line.name]
-	if !again {
-		p.index[line.name] = len(p.lines)
-		p.lines = append(p.lines, line)
-		return
-	}
-	text := fmt.Sprintf("%.60q is on line %d too; the later one counts", line.name, p.lines[i].line)
-	p.problems = append(p.problems, envProblem{line.line, text, true})
-	p.lines[i] = line
-}
-
-// value reads what stands after the equals sign, and the rest of the line.
+// parseValue reads what stands after the equals sign, and the rest of the line
 // (SPEC §8).
-func (p *envParser) value() (value secret, fault string) {
-	begin := p.at
-	p.take(" \t")
-	if quote := p.peek(); quote == '\'' || quote == '"' || quote == '`' {
-		return p.quoted(quote)
-	}
-	p.at = begin
-	bare := p.restOfLine()
-	for i, b := range bare {
-		if b == '#' && i > 0 && (bare[i-1] == ' ' || bare[i-1] == '\t') {
-			bare = bare[:i]
-			break
+func parseValue(text []byte) (value secret, fault string, rest []byte) {
+	m := envQuoted.FindSubmatch(text)
+	if m == nil {
+		bare, rest := cutLine(text)
+		if at := envComment.FindIndex(bare); at != nil {
+			bare = bare[:at[0]]
 		}
+		if bytes.IndexByte(bare, '\r') >= 0 {
+			return nil, "a carriage return outside quotes", rest
+		}
+		return append(secret{}, bytes.Trim(bare, " \t")...), "", rest
 	}
-	if bytes.IndexByte(bare, '\r') >= 0 {
-		return nil, "a carriage return outside quotes"
-	}
-	return append(secret{}, bytes.Trim(bare, " \t")...), ""
-}
-
-// quoted reads a value in quotes, of single quotes also several with \' in
-// between, which is how a shell writes one (SPEC §8).
-func (p *envParser) quoted(quote byte) (value secret, fault string) {
-	value = secret{}
-	for again := true; again; {
-		for p.at++; p.peek() != quote; p.at++ {
-			b := p.peek()
-			if b == '\\' && quote == '"' {
-				p.at++
-				if b = envEscapes[p.peek()]; b == 0 {
-					fault = "a backslash in double quotes before something that readers differ on"
-				}
+	after, rest := cutLine(text[len(m[0]):])
+	comment := bytes.TrimLeft(after, " \t")
+	switch {
+	case len(m[2])+len(m[4])+len(m[6]) == 0:
+		return nil, "a quote is never closed; nothing from here on was read", nil
+	case m[1] != nil:
+		value = bytes.ReplaceAll(m[1], []byte(`'\''`), []byte("'"))
+	case m[3] != nil:
+		value = envEscape.ReplaceAllFunc(m[3], func(escape []byte) []byte {
+			if envEscapes[string(escape)] == "" {
+				fault = "a backslash in double quotes before something that readers differ on"
 			}
-			if p.at >= len(p.text) {
-				p.at = len(p.text)
-				return nil, "a quote is never closed; nothing from here on was read"
-			}
-			value = append(value, b)
-		}
-		p.at++
-		if again = quote == '\'' && bytes.HasPrefix(p.text[p.at:], []byte(`\''`)); again {
-			value = append(value, '\'')
-			p.at += len(`\'`)
-		}
+			return []byte(envEscapes[string(escape)])
+		})
+	default:
+		value = m[5]
 	}
-	rest := p.restOfLine()
-	after := bytes.TrimLeft(rest, " \t")
-	if fault == "" && len(after) > 0 && (after[0] != '#' || len(after) == len(rest)) {
+	if fault == "" && len(comment) > 0 && (comment[0] != '#' || len(comment) == len(after)) {
 		fault = "text after the closing quote"
 	}
 	if fault != "" {
-		return nil, fault
+		return nil, fault, rest
 	}
-	return value, ""
+	return append(secret{}, value...), "", rest
 }

@@ -14,6 +14,11 @@ import (
 	"testing"
 )
 
+// encodeValue returns a value alone.
+func encodeValue(d dialect, v []byte) (text []byte, warn bool, err error) {
+	return appendValue(nil, d, v)
+}
+
 // TestEncodePortable has the value classes that were measured with 36 readers,
 // and which quoting is to be picked.
 func TestEncodePortable(t *testing.T) {

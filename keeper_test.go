@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -403,4 +404,11 @@ func (w *world) mount(p *person, env string, path ...string) string {
 		w.t.Fatal(err)
 	}
 	return target
+}
+
+// with returns m and one more member.
+func with(m map[string]any, name string, value any) map[string]any {
+	out := map[string]any{name: value}
+	maps.Copy(out, m)
+	return out
 }

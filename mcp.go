@@ -35,36 +35,37 @@ const (
 // legacy lists the revisions that open with initialize, oldest first.
 var legacy = []string{"2024-11-05", batching, "2025-06-18", "2025-11-25"}
 
-// What each era has; everything else is "method not found".
-var (
-	legacyMethods = map[string]func(*bridge, *mcpRequest){
-		"initialize":               (*bridge).initialize,
-		"ping":                     (*bridge).ping,
-		"tools/list":               (*bridge).list,
-		"tools/call":               (*bridge).callTool,
-		"resources/list":           (*bridge).list,
-		"resources/templates/list": (*bridge).list,
-		"resources/read":           (*bridge).readResource,
-	}
-	modernMethods = map[string]func(*bridge, *mcpRequest){
-		"server/discover":          (*bridge).discover,
-		"subscriptions/listen":     (*bridge).listen,
-		"tools/list":               (*bridge).list,
-		"tools/call":               (*bridge).callTool,
-		"resources/list":           (*bridge).list,
-		"resources/templates/list": (*bridge).list,
-		"resources/read":           (*bridge).readResource,
-	}
-)
+// mcpMethod answers one method, in the eras that have it; everything else is
+// "method not found". A client may keep what is cached, which never changes.
+// Without result and error the answer comes later, or never.
+type mcpMethod struct {
+	answer                 func(*bridge, *mcpRequest) (jsonObject, *wireError)
+	legacy, modern, cached bool
+}
+
+var mcpMethods = map[string]mcpMethod{
+	"initialize":               {(*bridge).initialize, true, false, false},
+	"ping":                     {(*bridge).ping, true, false, false},
+	"server/discover":          {(*bridge).discover, false, true, true},
+	"subscriptions/listen":     {(*bridge).listen, false, true, false},
+	"tools/list":               {(*bridge).list, true, true, true},
+	"tools/call":               {(*bridge).callTool, true, true, false},
+	"resources/list":           {(*bridge).list, true, true, true},
+	"resources/templates/list": {(*bridge).list, true, true, true},
+	"resources/read":           {(*bridge).readResource, true, true, true},
+}
+
+// jsonObject is one that is to be written.
+type jsonObject = map[string]any
 
 // bridge is one MCP session on stdio.
 type bridge struct {
 	home, version string
 	out           *lineWriter
 	log           io.Writer
-	ctx           context.Context // ends when we leave
-	broken        chan error      // holds the first failure of out
-	working       sync.WaitGroup  // what leaving waits a moment for
+	ctx           context.Context         // ends when we leave
+	broken        context.CancelCauseFunc // makes us leave when out fails
+	working       sync.WaitGroup          // what leaving waits a moment for
 
 	mu       sync.Mutex // guards what follows
 	revision string     // agreed by initialize; empty before
@@ -82,6 +83,7 @@ type mcpRequest struct {
 	reply    func(*message)
 	revision string
 	claim    string
+	cached   bool
 	members  map[string]json.RawMessage // of params
 	meta     map[string]json.RawMessage // of params._meta
 }
@@ -91,25 +93,26 @@ type mcpRequest struct {
 // read itself cannot be interrupted: its goroutine ends with the process. It
 // implements *MCP* (SPEC §9).
 func serveMCP(ctx context.Context, in io.Reader, out, log io.Writer, home, version string) error {
-	ctx, leave := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	asked, leave := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer leave()
+	ctx, broken := context.WithCancelCause(asked)
 	b := &bridge{home: home, version: version, out: &lineWriter{out: out}, log: log,
-		ctx: ctx, broken: make(chan error, 1), underWay: map[string]func(){}}
+		ctx: ctx, broken: broken, underWay: map[string]func(){}}
 	ended := make(chan error, 1)
 	go func() { ended <- b.read(newLineReader(in, lineLimit)) }()
 	var err error
 	select {
 	case err = <-ended:
 		withinTime(leaveGrace, b.working.Wait) // what was just asked still gets its answer
-	case err = <-b.broken:
 	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if asked.Err() != nil || errors.Is(err, io.EOF) {
+		err = nil // it is time, and nothing went wrong
 	}
 	leave()
 	withinTime(leaveGrace, b.endSubscriptions) // a client may have stopped reading
 	b.disconnect()
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
 	return err
 }
 
@@ -138,7 +141,7 @@ func (b *bridge) read(in *lineReader) error {
 			b.receive(line, false, b.send)
 		}
 	}
-	return nil
+	return context.Cause(b.ctx)
 }
 
 // send writes an answer, if there is one. When the client is gone we go too.
@@ -150,10 +153,7 @@ func (b *bridge) send(m *message) {
 
 func (b *bridge) sendLine(line []byte) {
 	if err := b.out.writeLine(line); err != nil {
-		select {
-		case b.broken <- err:
-		default:
-		}
+		b.broken(err)
 	}
 }
 
@@ -201,18 +201,42 @@ func (b *bridge) receive(line []byte, inBatch bool, reply func(*message)) {
 		b.notified(m)
 		reply(nil)
 	case inBatch && m.method == "initialize":
-		r.fail(codeInvalidRequest, "invalid request: initialize in a batch")
-	case b.open(r):
-		methods := legacyMethods
-		if r.revision == modern {
-			methods = modernMethods
+		b.answer(r, nil, wireErrorf(codeInvalidRequest, "invalid request: initialize in a batch"))
+	default:
+		if result, bad := b.handle(r); result != nil || bad != nil {
+			b.answer(r, result, bad)
 		}
-		if answer := methods[m.method]; answer != nil {
-			answer(b, r)
-			return
-		}
-		r.fail(codeNoMethod, "method not found: %q", cut(m.method, 64))
 	}
+}
+
+// handle finds the method of a request in its era.
+func (b *bridge) handle(r *mcpRequest) (jsonObject, *wireError) {
+	if bad := b.open(r); bad != nil {
+		return nil, bad
+	}
+	method := mcpMethods[r.method]
+	if r.revision == modern && !method.modern || r.revision != modern && !method.legacy {
+		return nil, wireErrorf(codeNoMethod, "method not found: %q", cut(r.method, 64))
+	}
+	r.cached = method.cached
+	return method.answer(b, r)
+}
+
+// answer replies with an error, or with a result, to which 2026-07-28 has
+// additions.
+func (b *bridge) answer(r *mcpRequest, result jsonObject, bad *wireError) {
+	if bad != nil {
+		r.reply(&message{id: r.id, err: bad})
+		return
+	}
+	if r.revision == modern {
+		result["resultType"] = "complete"
+		result["_meta"] = jsonObject{metaServer: b.serverInfo()}
+		if r.cached {
+			result["ttlMs"], result["cacheScope"] = time.Hour.Milliseconds(), "public"
+		}
+	}
+	r.reply(&message{id: r.id, result: encodeJSON(result)})
 }
 
 // notified obeys the one notification that means anything to us. One for an id
@@ -235,7 +259,7 @@ func (b *bridge) notified(m message) {
 // open finds out by which revision a request is to be answered, or fails it. A
 // revision in _meta means 2026-07-28 and nothing remembered ("Servers MUST NOT
 // rely on prior requests over the same connection"), else what was agreed.
-func (b *bridge) open(r *mcpRequest) bool {
+func (b *bridge) open(r *mcpRequest) *wireError {
 	b.mu.Lock()
 	_, twice := b.underWay[string(r.id)]
 	r.revision, r.claim = b.revision, b.claim
@@ -246,18 +270,16 @@ func (b *bridge) open(r *mcpRequest) bool {
 	}
 	switch {
 	case twice:
-		r.fail(codeInvalidRequest, "invalid request: a request with this id is under way")
+		return wireErrorf(codeInvalidRequest, "invalid request: a request with this id is under way")
 	case err != nil:
-		r.fail(codeInvalidParams, "invalid params or _meta: %v", err)
+		return wireErrorf(codeInvalidParams, "invalid params or _meta: %v", err)
 	case r.meta[metaVersion] != nil:
 		return r.openModern()
 	case r.revision == "" && r.method != "initialize" && r.method != "ping":
-		r.fail(codeInvalidParams, "missing %q in _meta (%s), or initialize first (up to %s)",
+		return wireErrorf(codeInvalidParams, "missing %q in _meta (%s), or initialize first (up to %s)",
 			metaVersion, modern, legacy[len(legacy)-1])
-	default:
-		return true
 	}
-	return false
+	return nil
 }
 
 // decodeMember is decodeObject for a member that may be absent.
@@ -269,52 +291,28 @@ func decodeMember(raw json.RawMessage) (map[string]json.RawMessage, error) {
 }
 
 // openModern checks what 2026-07-28 demands of the _meta of every request.
-func (r *mcpRequest) openModern() bool {
+func (r *mcpRequest) openModern() *wireError {
 	asked, err := decodeText(r.meta[metaVersion])
-	_, capabilities := decodeObject(r.meta[metaCapabilities])
-	switch {
-	case err != nil:
-		r.fail(codeInvalidParams, "invalid _meta: %q must be a string", metaVersion)
-	case asked != modern:
-		r.reply(&message{id: r.id, err: &wireError{codeVersion, "Unsupported protocol version",
-			map[string]any{"supported": []string{modern}, "requested": cut(asked, 64)}}})
-	case capabilities != nil:
-		r.fail(codeInvalidParams, "invalid _meta: %q must be an object", metaCapabilities)
-	default:
-		r.revision, r.claim = modern, claimOf(r.meta[metaClient])
-		return true
+	if err != nil {
+		return wireErrorf(codeInvalidParams, "invalid _meta: %q must be a string", metaVersion)
 	}
-	return false
-}
-
-func (r *mcpRequest) fail(code int, format string, args ...any) {
-	r.reply(&message{id: r.id, err: wireErrorf(code, format, args...)})
-}
-
-// succeed replies with a result, to which 2026-07-28 has additions.
-func (b *bridge) succeed(r *mcpRequest, result map[string]any) {
-	if r.revision == modern {
-		result["resultType"] = "complete"
-		result["_meta"] = map[string]any{metaServer: b.serverInfo()}
+	if asked != modern {
+		return &wireError{codeVersion, "Unsupported protocol version",
+			jsonObject{"supported": []string{modern}, "requested": cut(asked, 64)}}
 	}
-	r.reply(&message{id: r.id, result: encodeJSON(result)})
-}
-
-// succeedCached is succeed for what a client may keep: it never changes.
-func (b *bridge) succeedCached(r *mcpRequest, result map[string]any) {
-	if r.revision == modern {
-		result["ttlMs"], result["cacheScope"] = time.Hour.Milliseconds(), "public"
+	if _, err := decodeObject(r.meta[metaCapabilities]); err != nil {
+		return wireErrorf(codeInvalidParams, "invalid _meta: %q must be an object", metaCapabilities)
 	}
-	b.succeed(r, result)
+	r.revision, r.claim = modern, claimOf(r.meta[metaClient])
+	return nil
 }
 
 // initialize agrees on a revision: the one asked for if we have it, else our
 // latest of those that open so.
-func (b *bridge) initialize(r *mcpRequest) {
+func (b *bridge) initialize(r *mcpRequest) (jsonObject, *wireError) {
 	asked, err := decodeText(r.members["protocolVersion"])
 	if err != nil {
-		r.fail(codeInvalidParams, `missing "protocolVersion": a string`)
-		return
+		return nil, wireErrorf(codeInvalidParams, `missing "protocolVersion": a string`)
 	}
 	if !slices.Contains(legacy, asked) {
 		asked = legacy[len(legacy)-1]
@@ -322,32 +320,29 @@ func (b *bridge) initialize(r *mcpRequest) {
 	b.mu.Lock()
 	b.revision, b.claim = asked, claimOf(r.members["clientInfo"])
 	b.mu.Unlock()
-	b.succeed(r, map[string]any{"protocolVersion": asked, "capabilities": capabilities,
-		"serverInfo": b.serverInfo(), "instructions": instructions})
+	return jsonObject{"protocolVersion": asked, "capabilities": capabilities,
+		"serverInfo": b.serverInfo(), "instructions": instructions}, nil
 }
 
-func (b *bridge) ping(r *mcpRequest) { b.succeed(r, map[string]any{}) }
+func (b *bridge) ping(*mcpRequest) (jsonObject, *wireError) { return jsonObject{}, nil }
 
 // discover tells what a client of 2026-07-28 learns without a session.
-func (b *bridge) discover(r *mcpRequest) {
-	b.succeedCached(r, map[string]any{"supportedVersions": []string{modern},
-		"capabilities": capabilities, "instructions": instructions})
+func (b *bridge) discover(*mcpRequest) (jsonObject, *wireError) {
+	return jsonObject{"supportedVersions": []string{modern}, "capabilities": capabilities,
+		"instructions": instructions}, nil
 }
 
-var capabilities = map[string]any{"tools": struct{}{}, "resources": struct{}{}}
+var capabilities = jsonObject{"tools": struct{}{}, "resources": struct{}{}}
 
-func (b *bridge) serverInfo() any {
-	return map[string]string{"name": "keepmum", "version": b.version}
-}
+func (b *bridge) serverInfo() any { return jsonObject{"name": "keepmum", "version": b.version} }
 
 // list answers the three lists, each on one page, so no cursor is ours and
 // "Invalid cursors SHOULD result in an error with code -32602 (Invalid params)".
-func (b *bridge) list(r *mcpRequest) {
+func (b *bridge) list(r *mcpRequest) (jsonObject, *wireError) {
 	if r.members["cursor"] != nil {
-		r.fail(codeInvalidParams, "invalid cursor: the list has one page")
-		return
+		return nil, wireErrorf(codeInvalidParams, "invalid cursor: the list has one page")
 	}
-	name, items := "resourceTemplates", []map[string]any{}
+	name, items := "resourceTemplates", []jsonObject{}
 	switch r.method {
 	case "tools/list":
 		name = "tools"
@@ -357,45 +352,45 @@ func (b *bridge) list(r *mcpRequest) {
 	case "resources/list":
 		name = "resources"
 		for _, d := range resources {
-			items = append(items, map[string]any{"uri": d.uri, "name": d.name,
+			items = append(items, jsonObject{"uri": d.uri, "name": d.name,
 				"description": d.description, "mimeType": "text/markdown"})
 		}
 	}
-	b.succeedCached(r, map[string]any{name: items})
+	return jsonObject{name: items}, nil
 }
 
 // readResource returns one of the embedded documents.
-func (b *bridge) readResource(r *mcpRequest) {
+func (b *bridge) readResource(r *mcpRequest) (jsonObject, *wireError) {
 	uri, err := decodeText(r.members["uri"])
-	i := slices.IndexFunc(resources, func(d resource) bool { return d.uri == uri })
-	switch {
-	case err != nil:
-		r.fail(codeInvalidParams, `missing "uri": a string`)
-	case i < 0 && r.revision == modern: // "-32002 … replaced by -32602"
-		r.fail(codeInvalidParams, "resource not found: %q", cut(uri, 128))
-	case i < 0:
-		r.fail(codeNoResource, "resource not found: %q", cut(uri, 128))
-	default:
-		text, _ := documents.ReadFile("docs/mcp/" + resources[i].name + ".md")
-		b.succeedCached(r, map[string]any{"contents": []map[string]string{
-			{"uri": uri, "mimeType": "text/markdown", "text": string(text)}}})
+	if err != nil {
+		return nil, wireErrorf(codeInvalidParams, `missing "uri": a string`)
 	}
+	i := slices.IndexFunc(resources, func(d resource) bool { return d.uri == uri })
+	if i < 0 {
+		code := codeNoResource
+		if r.revision == modern { // "-32002 … replaced by -32602"
+			code = codeInvalidParams
+		}
+		return nil, wireErrorf(code, "resource not found: %q", cut(uri, 128))
+	}
+	text, _ := documents.ReadFile("docs/mcp/" + resources[i].name + ".md")
+	return jsonObject{"contents": []jsonObject{
+		{"uri": uri, "mimeType": "text/markdown", "text": string(text)}}}, nil
 }
 
 // listen opens a subscription. Nothing of ours changes, so after the
 // acknowledgement it is silent until it is cancelled or we leave.
-func (b *bridge) listen(r *mcpRequest) {
+func (b *bridge) listen(r *mcpRequest) (jsonObject, *wireError) {
 	if _, err := decodeObject(r.members["notifications"]); err != nil {
-		r.fail(codeInvalidParams, `missing "notifications": an object`)
-		return
+		return nil, wireErrorf(codeInvalidParams, `missing "notifications": an object`)
 	}
 	if !b.begin(r.id, nil) {
-		r.fail(codeInternal, "%v", errTooMany)
-		return
+		return nil, wireErrorf(codeInternal, "%v", errTooMany)
 	}
 	b.send(&message{method: "notifications/subscriptions/acknowledged", params: encodeJSON(
-		map[string]any{"notifications": struct{}{}, "_meta": map[string]any{metaSubscription: r.id}})})
+		jsonObject{"notifications": struct{}{}, "_meta": jsonObject{metaSubscription: r.id}})})
 	r.reply(nil)
+	return nil, nil
 }
 
 // endSubscriptions answers each subscription, as a server that leaves SHOULD.
@@ -404,8 +399,8 @@ func (b *bridge) endSubscriptions() {
 	defer b.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(b.underWay)) {
 		if b.underWay[id] == nil {
-			b.send(&message{id: json.RawMessage(id), result: encodeJSON(map[string]any{
-				"resultType": "complete", "_meta": map[string]any{
+			b.send(&message{id: json.RawMessage(id), result: encodeJSON(jsonObject{
+				"resultType": "complete", "_meta": jsonObject{
 					metaServer: b.serverInfo(), metaSubscription: json.RawMessage(id)}})})
 		}
 	}

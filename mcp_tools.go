@@ -27,7 +27,7 @@ var (
 
 // callTool starts a tool's call. What is no call at all is a protocol error;
 // what a model can mend is a result it gets to read (from 2025-11-25).
-func (b *bridge) callTool(r *mcpRequest) {
+func (b *bridge) callTool(r *mcpRequest) (jsonObject, *wireError) {
 	name, err := decodeText(r.members["name"])
 	t, args := toolNamed(name), r.members["arguments"]
 	if args == nil {
@@ -35,27 +35,21 @@ func (b *bridge) callTool(r *mcpRequest) {
 	}
 	switch {
 	case err != nil:
-		r.fail(codeInvalidParams, `missing "name": a string`)
-		return
+		return nil, wireErrorf(codeInvalidParams, `missing "name": a string`)
 	case t == nil:
-		r.fail(codeInvalidParams, "unknown tool: %q", cut(name, 64))
-		return
+		return nil, wireErrorf(codeInvalidParams, "unknown tool: %q", cut(name, 64))
 	case args[0] != '{':
-		r.fail(codeInvalidParams, `"arguments" must be an object`)
-		return
+		return nil, wireErrorf(codeInvalidParams, `"arguments" must be an object`)
 	}
 	if err := t.check(args); err != nil && r.revision <= "2025-06-18" {
-		r.fail(codeInvalidParams, "%v", err)
-		return
+		return nil, wireErrorf(codeInvalidParams, "%v", err)
 	} else if err != nil {
-		b.result(r, nil, fmt.Errorf("%v; correct the arguments and call again", err))
-		return
+		return toolResult(r, nil, fmt.Errorf("%v; correct the arguments and call again", err)), nil
 	}
 	ctx, cancel := context.WithCancel(b.ctx)
 	if !b.begin(r.id, cancel) {
 		cancel()
-		b.result(r, nil, errTooMany)
-		return
+		return toolResult(r, nil, errTooMany), nil
 	}
 	b.working.Go(func() {
 		defer cancel()
@@ -65,8 +59,9 @@ func (b *bridge) callTool(r *mcpRequest) {
 			r.reply(nil) // cancelled: "MUST NOT send any further messages for it"
 			return
 		}
-		b.result(r, result, err)
+		b.answer(r, toolResult(r, result, err), nil)
 	})
+	return nil, nil
 }
 
 // begin notes that a request is under way, if there is room. A subscription has
@@ -87,17 +82,17 @@ func (b *bridge) end(id json.RawMessage) {
 	delete(b.underWay, string(id))
 }
 
-// result answers a call: structured content and the same as text, or for an
+// toolResult is a call's: structured content and the same as text, or for an
 // error text alone, since clients hold what is structured against the schema.
-func (b *bridge) result(r *mcpRequest, result json.RawMessage, err error) {
-	text, answer := string(result), map[string]any{}
+func toolResult(r *mcpRequest, structured json.RawMessage, err error) jsonObject {
+	text, result := string(structured), jsonObject{}
 	if err != nil {
-		text, answer["isError"] = err.Error(), true
+		text, result["isError"] = err.Error(), true
 	} else if r.revision >= "2025-06-18" {
-		answer["structuredContent"] = result
+		result["structuredContent"] = structured
 	}
-	answer["content"] = []map[string]string{{"type": "text", "text": text}}
-	b.succeed(r, answer)
+	result["content"] = []jsonObject{{"type": "text", "text": text}}
+	return result
 }
 
 // ask sends a call to the keeper and waits for its answer as long as a client
@@ -117,7 +112,7 @@ func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
 	if err != nil {
 		return nil, err
 	}
-	call := keeper.start(t.name, map[string]any{"arguments": args, "claim": r.claim})
+	call := keeper.start(t.name, jsonObject{"arguments": args, "claim": r.claim})
 	steps := int(waitForPerson / progressEvery)
 	for step := 1; ; step++ {
 		slice, stop := context.WithTimeout(ctx, progressEvery)
@@ -147,7 +142,7 @@ func (b *bridge) progress(r *mcpRequest, step, steps int) {
 	if token == nil || token[0] != '"' && !integerID.Match(token) {
 		return
 	}
-	b.send(&message{method: "notifications/progress", params: encodeJSON(map[string]any{
+	b.send(&message{method: "notifications/progress", params: encodeJSON(jsonObject{
 		"progressToken": token, "progress": step, "total": steps,
 		"message": "waiting for the person to answer in keepmum's terminal"})})
 }

@@ -74,7 +74,7 @@ func init() {
 		io.Copy(io.Discard, os.Stdin)
 	}
 	// keeper is the engine in a hardened process that serves one mount.
-	helpers["keeper"] = func() {
+	helpers["hardened keeper"] = func() {
 		k := &keeperStub{text: testText(2000)}
 		err := harden()
 		s, err2 := newPipes(file, k, false)
@@ -345,7 +345,7 @@ func TestHardenedProcessIsClosed(t *testing.T) {
 }
 
 func TestHardenedKeeperServes(t *testing.T) {
-	k := startHelper(t, "keeper", t.TempDir())
+	k := startHelper(t, "hardened keeper", t.TempDir())
 	file := k.firstLine()
 	if got := startHelper(t, "read", file).wait(); got != testText(2000) {
 		t.Errorf("read %.40q from %q", got, file)

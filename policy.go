@@ -320,13 +320,12 @@ type decision struct {
 // decide answers one request. It implements *Policy* (SPEC §6) and *Requests,
 // prompts, grants* (SPEC §5).
 func decide(p *policy, grants []*grant, r *request, now time.Time) decision {
-	remembered := ""
 	for _, g := range grants {
-		if remembered == "" && g != nil && r != nil && g.covers(r, now) {
-			remembered = fmt.Sprintf("grant %d", g.id)
+		if g != nil && r != nil && g.covers(r, now) {
+			return p.weigh(r, g.rule())
 		}
 	}
-	return p.weigh(r, remembered)
+	return p.weigh(r, "")
 }
 
 // weigh is decide with the grant found already; remembered names it. A deny

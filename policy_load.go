@@ -29,23 +29,32 @@ func loadPolicy(adminPath, personPath, home string) (*policy, error) {
 }
 
 // loadPolicyFile reads one file, or gives nil where there is none. It opens
-// first and looks at what it opened, so nothing can be swapped in between
-// (SPEC §6).
+// first and looks at what it opened, so nothing can be swapped in between, and
+// refuses what somebody else could have written (SPEC §6).
 func loadPolicyFile(path, home string, owners ...int) (*policyFile, error) {
 	// Not blocking: a FIFO in its place must not hold the keeper up.
-	flags := os.O_RDONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	file, err := os.OpenFile(path, flags, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if errors.Is(err, syscall.ELOOP) {
+	case errors.Is(err, syscall.ELOOP):
 		return nil, fmt.Errorf("policy %q is a symbolic link: put the file itself there", path)
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("failed to open policy %q: %w", path, errors.Unwrap(err))
 	}
 	defer file.Close()
-	text, err := readPolicyFile(file, owners)
+	var stat syscall.Stat_t
+	err = syscall.Fstat(int(file.Fd()), &stat)
+	switch {
+	case err != nil || stat.Mode&syscall.S_IFMT != syscall.S_IFREG:
+		return nil, fmt.Errorf("policy %q is not a regular file", path)
+	case !slices.Contains(owners, int(stat.Uid)):
+		return nil, fmt.Errorf("policy %q has the wrong owner: it must be one of the user ids %v",
+			path, owners)
+	case stat.Mode&0o022 != 0:
+		return nil, fmt.Errorf("policy %q can be written by others: run chmod go-w on it", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxPolicyText+1))
 	if err != nil {
 		return nil, fmt.Errorf("policy %q %w", path, err)
 	}
@@ -58,22 +67,6 @@ func loadPolicyFile(path, home string, owners ...int) (*policyFile, error) {
 		u.program, u.under = realPath(u.program), realPath(u.under)
 	}
 	return parsed, nil
-}
-
-// readPolicyFile refuses what somebody else could have written (SPEC §6).
-func readPolicyFile(file *os.File, owners []int) ([]byte, error) {
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("is not a regular file")
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !slices.Contains(owners, int(stat.Uid)) {
-		return nil, fmt.Errorf("has the wrong owner: it must be one of the user ids %v", owners)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return nil, errors.New("can be written by others: run chmod go-w on it")
-	}
-	return io.ReadAll(io.LimitReader(file, maxPolicyText+1))
 }
 
 // realPath resolves links where it can. The kernel tells a process's program

@@ -35,9 +35,10 @@ type field struct {
 	members  []field // of each object of an array
 }
 
-// tool is one row of the table.
+// tool is one row of the table. Its title and description are prose for models
+// and stand in docs/mcp/tools.md.
 type tool struct {
-	name, title, description          string
+	name                              string
 	in, out                           []field
 	readOnly, destructive, idempotent bool
 }
@@ -68,47 +69,20 @@ var (
 )
 
 var tools = []tool{
-	{
-		name: "authenticate", title: "Connect to keepmum",
-		description: "Connect to keepmum and get the account id that every other tool needs. " +
-			"Call it first. The person may have to approve in keepmum's terminal. No arguments.",
-		out: []field{textField("account_id", "pass it as accountId to the other tools")},
-	},
-	{
-		name: "list_environments", title: "List Environments", readOnly: true,
-		description: "List the Environments of the account: id and name. Match names exactly; " +
-			"ask the person if none or several could be meant.",
-		in:  []field{argAccount},
-		out: []field{objectsField("environments", "all Environments", outID, outName)},
-	},
-	{
-		name: "create_environment", title: "Create an Environment",
-		description: "Create an empty Environment. List first: a name that exists is refused.",
-		in:          []field{argAccount, argName},
-		out:         []field{outID, outName},
-	},
-	{
-		name: "rename_environment", title: "Rename an Environment",
-		description: "Give an Environment another name. Its id, variables and mounts stay.",
-		in:          []field{argAccount, argEnvironment, argName},
-		out:         []field{outID, outName},
-	},
-	{
-		name: "list_variables", title: "List variable names", readOnly: true,
-		description: "List the names of an Environment's variables. No tool ever returns values.",
-		in:          []field{argAccount, argEnvironment},
+	{name: "authenticate",
+		out: []field{textField("account_id", "pass it as accountId to the other tools")}},
+	{name: "list_environments", readOnly: true, in: []field{argAccount},
+		out: []field{objectsField("environments", "all Environments", outID, outName)}},
+	{name: "create_environment", in: []field{argAccount, argName}, out: []field{outID, outName}},
+	{name: "rename_environment", in: []field{argAccount, argEnvironment, argName},
+		out: []field{outID, outName}},
+	{name: "list_variables", readOnly: true, in: []field{argAccount, argEnvironment},
 		out: []field{textsField("variableNames", "the names, in the Environment's order"),
 			objectsField("variables", "the same variables, one object each",
 				textField("name", "the variable's name"),
 				boolField("concealed", "whether it is treated as a secret"),
-				boolField("placeholder", "whether it has no value yet"))},
-	},
-	{
-		name: "append_variables", title: "Add or update variables", idempotent: true,
-		description: "Add variables to an Environment, or update those that exist, in place. " +
-			"Leave value empty for anything secret: that makes a placeholder, and the person " +
-			"types the value where you cannot see it. A non-empty concealed value has passed " +
-			"through you: the person is told so, and policy may refuse it.",
+				boolField("placeholder", "whether it has no value yet"))}},
+	{name: "append_variables", idempotent: true,
 		in: []field{argAccount, argEnvironment,
 			objectsField("variables", "at least one variable, each name once",
 				textField("name", "letters, digits and _, no digit first, at most 256 bytes"),
@@ -117,56 +91,27 @@ var tools = []tool{
 					"see, such as ports and public addresses")))},
 		out: []field{textsField("added", "names that are new"),
 			textsField("updated", "names that existed and have a new value"),
-			textsField("placeholders", "names that have no value yet")},
-	},
-	{
-		name: "create_local_env_file", title: "Mount an Environment as .env", idempotent: true,
-		description: "Mount an Environment as a .env file at a path. Nothing is written to disk: " +
-			"approved programs get the values when they open it. Never read the mounted file: " +
-			"run the program that needs it, and verify with list_local_env_files. Refused where " +
-			"a file is in the way (use import_env_file) or Git tracks the path.",
+			textsField("placeholders", "names that have no value yet")}},
+	{name: "create_local_env_file", idempotent: true,
 		in: []field{argAccount, argEnvironment,
 			textField("environmentName", "the name that belongs to environmentId"), argMountPath},
-		out: []field{argMountPath, outID, outEnabled},
-	},
-	{
-		name: "list_local_env_files", title: "List mounted .env files", readOnly: true,
-		description: "List the mounts of an Environment. This is how to verify a mount: never " +
-			"read a mounted file, not even to test it.",
-		in: []field{argAccount, argEnvironment},
+		out: []field{argMountPath, outID, outEnabled}},
+	{name: "list_local_env_files", readOnly: true, in: []field{argAccount, argEnvironment},
 		out: []field{objectsField("localEnvFiles", "the mounts", argMountPath, outEnabled,
-			textField("state", "such as orphaned, when the folder has gone"))},
-	},
-	{
-		name: "import_env_file", title: "Import a .env file", destructive: true,
-		description: "Import a .env file into an Environment, made if there is none of that " +
-			"name. keepmum reads the file itself after the person approved: do not read it. The answer " +
-			"has names only. With mount true the file is then replaced by a mount at the same " +
-			"path; if anything fails the file is as it was.",
+			textField("state", "such as orphaned, when the folder has gone"))}},
+	{name: "import_env_file", destructive: true,
 		in: []field{argAccount, argName, textField("path", "absolute path of the file to import"),
 			optional(boolField("mount", "default false; true replaces the file by a mount"))},
 		out: []field{outID, textsField("imported", "names of the imported variables"),
-			optional(textField("mountPath", "where it is mounted, if it is"))},
-	},
-	{
-		name: "remove_variables", title: "Remove variables", destructive: true,
-		description: "Remove variables and their values from an Environment. It cannot be undone.",
+			optional(textField("mountPath", "where it is mounted, if it is"))}},
+	{name: "remove_variables", destructive: true,
 		in: []field{argAccount, argEnvironment,
 			textsField("variableNames", "at least one name, from list_variables")},
-		out: []field{textsField("removed", "names that were removed")},
-	},
-	{
-		name: "delete_environment", title: "Delete an Environment", destructive: true,
-		description: "Delete an Environment with its variables and mounts. It cannot be undone.",
-		in:          []field{argAccount, argEnvironment},
-		out:         []field{outID},
-	},
-	{
-		name: "remove_local_env_file", title: "Remove a mounted .env file",
-		description: "Take away a mount. The Environment and its variables stay.",
-		in:          []field{argAccount, argMountPath},
-		out:         []field{argMountPath},
-	},
+		out: []field{textsField("removed", "names that were removed")}},
+	{name: "delete_environment", destructive: true, in: []field{argAccount, argEnvironment},
+		out: []field{outID}},
+	{name: "remove_local_env_file", in: []field{argAccount, argMountPath},
+		out: []field{argMountPath}},
 }
 
 // instructions go to the client once a session: under 2,000 characters, since
@@ -219,17 +164,27 @@ func schema(fields []field) map[string]any {
 		"required": required, "additionalProperties": false}
 }
 
+// prose returns the tool's title and description.
+func (t *tool) prose() (title, description string) {
+	text, _ := documents.ReadFile("docs/mcp/tools.md")
+	_, mine, _ := strings.Cut(string(text), "\n# "+t.name+": ")
+	title, mine, _ = strings.Cut(mine, "\n")
+	mine, _, _ = strings.Cut(mine, "\n# ")
+	return title, strings.Join(strings.Fields(mine), " ")
+}
+
 // describe returns the tool as tools/list shows it under a revision. It
 // implements *MCP* (SPEC §9).
 func (t *tool) describe(revision string) map[string]any {
-	d := map[string]any{"name": t.name, "description": t.description, "inputSchema": schema(t.in)}
+	title, description := t.prose()
+	d := map[string]any{"name": t.name, "description": description, "inputSchema": schema(t.in)}
 	if revision >= "2025-03-26" {
 		d["annotations"] = map[string]bool{"readOnlyHint": t.readOnly,
 			"destructiveHint": t.destructive, "idempotentHint": t.idempotent,
 			"openWorldHint": false}
 	}
 	if revision >= "2025-06-18" {
-		d["title"], d["outputSchema"] = t.title, schema(t.out)
+		d["title"], d["outputSchema"] = title, schema(t.out)
 	}
 	return d
 }
@@ -266,14 +221,15 @@ func decodeArgs(raw json.RawMessage) (toolArgs, error) {
 		return toolArgs{}, misuse("arguments: %v", err)
 	}
 	texts := map[string]*string{"accountId": &a.AccountID, "environmentId": &a.EnvironmentID,
-		"environmentName": &a.EnvironmentName, "newName": &a.NewName, "mountPath": &a.MountPath, "path": &a.Path}
+		"environmentName": &a.EnvironmentName, "newName": &a.NewName,
+		"mountPath": &a.MountPath, "path": &a.Path}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		what, value := fmt.Sprintf("argument %q", cut(name, 64)), members[name]
 		switch {
 		case texts[name] != nil:
-			*texts[name], err = wantText(what, value)
+			err = want(what, kindText, value, texts[name])
 		case name == "mount":
-			a.Mount, err = wantBool(what, value)
+			err = want(what, kindBool, value, &a.Mount)
 		case name == "variableNames":
 			a.VariableNames, err = wantList(what, value, wantVariableName)
 		case name == "variables":
@@ -316,49 +272,41 @@ func (t *tool) check(raw json.RawMessage) error {
 	return nil
 }
 
-func wantText(what string, raw json.RawMessage) (string, error) {
-	text, err := decodeText(raw)
-	if err != nil && raw[0] != '"' {
-		return "", misuse("%s: want a string, got %s", what, jsonKind(raw))
+// want reads a value of one kind into a pointer. To encoding/json null is every
+// kind, and half of a surrogate pair is text.
+func want(what, kind string, raw json.RawMessage, into any) error {
+	if raw[0] == 'n' || json.Unmarshal(raw, into) != nil {
+		return misuse("%s: want %s, got %s", what, kind, jsonKind(raw))
 	}
-	if err != nil {
-		return "", misuse("%s: %v", what, err)
+	if _, err := decodeText(raw); err != nil && raw[0] == '"' {
+		return misuse("%s: %v", what, err)
 	}
-	return text, nil
-}
-
-func wantBool(what string, raw json.RawMessage) (bool, error) {
-	if s := string(raw); s != "true" && s != "false" {
-		return false, misuse("%s: want true or false, got %s", what, jsonKind(raw))
-	}
-	return string(raw) == "true", nil
+	return nil
 }
 
 // wantList reads an array of at least one item, each by item.
 func wantList[T any](what string, raw json.RawMessage,
-	item func(string, json.RawMessage) (T, error)) ([]T, error) {
+	item func(string, json.RawMessage) (T, error)) (list []T, err error) {
 	var parts []json.RawMessage
-	if raw[0] != '[' || json.Unmarshal(raw, &parts) != nil {
-		return nil, misuse("%s: want an array, got %s", what, jsonKind(raw))
+	if err := want(what, "an array", raw, &parts); err != nil {
+		return nil, err
 	}
 	if len(parts) == 0 {
 		return nil, misuse("%s: want at least one item", what)
 	}
-	list := make([]T, 0, len(parts))
+	list = make([]T, len(parts))
 	for i, part := range parts {
-		t, err := item(fmt.Sprintf("item %d of %s", i, what), part)
-		if err != nil {
+		if list[i], err = item(fmt.Sprintf("item %d of %s", i, what), part); err != nil {
 			return nil, err
 		}
-		list = append(list, t)
 	}
 	return list, nil
 }
 
 // wantVariableName reads a variable's name. A name that is refused is not
 // quoted: a model that mixes up its members has put a value there.
-func wantVariableName(what string, raw json.RawMessage) (string, error) {
-	name, err := wantText(what, raw)
+func wantVariableName(what string, raw json.RawMessage) (name string, err error) {
+	err = want(what, kindText, raw, &name)
 	if err == nil && validVariableName(name) != nil {
 		err = misuse("%s: want letters, digits and _, no digit first, at most 256 bytes", what)
 	}
@@ -385,29 +333,27 @@ func wantVariable(what string, raw json.RawMessage) (v variableArg, err error) {
 	if err != nil || members["name"] == nil {
 		return v, misuse(`%s: want an object with "name" and "value"`, what)
 	}
+	v.Concealed, v.HasValue = true, members["value"] != nil
 	if v.Name, err = wantVariableName("name of "+what, members["name"]); err != nil {
 		return v, err
 	}
-	v.Concealed = true
-	for _, member := range slices.Sorted(maps.Keys(members)) {
-		of := fmt.Sprintf("%s of variable %q", member, v.Name)
-		switch member {
-		case "name":
-		case "value":
-			v.HasValue = true
-			if v.Value, err = wantText(of, members[member]); err == nil && validValue(secret(v.Value)) != nil {
-				err = misuse("%s: want at most 64 KiB of UTF-8 without NUL", of)
-			}
-		case "concealed":
-			v.Concealed, err = wantBool(of, members[member])
-		default:
-			err = misuse("variable %q takes name, value and concealed, nothing else", v.Name)
-		}
-		if err != nil {
-			return variableArg{}, err
-		}
+	of := fmt.Sprintf(" of variable %q", v.Name)
+	if raw := members["concealed"]; raw != nil {
+		err = want("concealed"+of, kindBool, raw, &v.Concealed)
 	}
-	return v, nil
+	if v.HasValue && err == nil {
+		err = want("value"+of, kindText, members["value"], &v.Value)
+	}
+	if err == nil && validValue(secret(v.Value)) != nil {
+		err = misuse("value%s: want at most 64 KiB of UTF-8 without NUL", of)
+	}
+	for _, known := range []string{"name", "value", "concealed"} {
+		delete(members, known)
+	}
+	if len(members) > 0 && err == nil {
+		err = misuse("variable %q takes name, value and concealed, nothing else", v.Name)
+	}
+	return v, err
 }
 
 var jsonKinds = map[byte]string{'"': "a string", '{': "an object", '[': "an array",

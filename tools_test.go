@@ -114,6 +114,10 @@ func TestToolTable(t *testing.T) {
 	}
 	var got []string
 	for _, tool := range tools {
+		if title, description := tool.prose(); title == "" || len(description) < 40 ||
+			strings.Contains(description, "#") {
+			t.Errorf("%s: title %q, description %q", tool.name, title, description)
+		}
 		row := tool.name + "(" + names(tool.in) + ") " + names(tool.out)
 		for name, set := range map[string]bool{" readOnly": tool.readOnly,
 			" destructive": tool.destructive, " idempotent": tool.idempotent} {

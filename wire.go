@@ -40,7 +40,10 @@ const (
 	codeVersion = -32022
 )
 
-var errLineTooLong = errors.New("line too long")
+var (
+	errLineTooLong = errors.New("line too long")
+	errNotJSON     = errors.New("not JSON in UTF-8")
+)
 
 // wireError is the error of a JSON-RPC answer. errors.Is compares codes only.
 type wireError struct {
@@ -82,16 +85,15 @@ var halfPair = regexp.MustCompile(`\\u[dD][89a-fA-F]`)
 // notification, which is never answered. It implements *MCP* (SPEC §9).
 func parseMessage(line []byte) (message, *wireError) {
 	var m message
-	if !utf8.Valid(line) || !json.Valid(line) {
-		return m, wireErrorf(codeParse, "parse error: the line is not JSON in UTF-8")
-	}
 	members, err := decodeObject(line)
+	if errors.Is(err, errNotJSON) {
+		return m, wireErrorf(codeParse, "parse error: the line is %v", err)
+	}
 	if err != nil {
 		return m, wireErrorf(codeInvalidRequest, "invalid request: %v", err)
 	}
 	id, hasID := members["id"]
-	validID := hasID && (id[0] == '"' || integerID.Match(id))
-	if validID {
+	if hasID && (id[0] == '"' || integerID.Match(id)) {
 		m.id = id
 	}
 	if string(members["jsonrpc"]) != `"2.0"` {
@@ -101,7 +103,7 @@ func parseMessage(line []byte) (message, *wireError) {
 		m.result, m.err = members["result"], parseWireError(members["error"])
 		return m, nil
 	}
-	if hasID && !validID {
+	if hasID && m.id == nil {
 		return m, wireErrorf(codeInvalidRequest, "invalid request: id must be string or integer")
 	}
 	if m.method, err = decodeText(members["method"]); err != nil || m.method == "" {
@@ -135,7 +137,7 @@ func parseWireError(raw json.RawMessage) *wireError {
 // not recurse into raw members. The error never quotes a value.
 func decodeObject(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) || !json.Valid(raw) {
-		return nil, errors.New("not JSON in UTF-8")
+		return nil, errNotJSON
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
