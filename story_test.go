@@ -193,9 +193,10 @@ func TestCanary(t *testing.T) {
 			}
 		}
 	}
-	_, out := w.reads(file)
+	reading, out := w.reads(file)
 	p.answers("read", "o")
 	p.sees("read by cat")
+	reading.Wait()
 	if len(leaksOf(out.Bytes())) == 0 && !strings.Contains(out.String(), canaries[2]) {
 		t.Errorf("the approved reader did not get the canaries: the test cannot fail: %q", out)
 	}
