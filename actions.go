@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -103,11 +104,29 @@ func (c *call) run(ctx context.Context, m method) (any, error) {
 	if c.answer, err = c.k.allow(ctx, c.r); err != nil {
 		return nil, err
 	}
-	result, err := m.perform(c)
+	err = c.unchanged()
+	var result any
+	if err == nil {
+		result, err = m.perform(c)
+	}
 	if err != nil {
 		return nil, c.k.fail(c.r, err)
 	}
 	return result, nil
+}
+
+// unchanged makes sure that the Environment is still the one that was shown:
+// the person may have thought for minutes.
+func (c *call) unchanged() error {
+	if c.env == nil {
+		return nil
+	}
+	now := c.k.vault.view().environmentByID(idText(c.env.id))
+	if now == nil || now.name != c.env.name || !slices.Equal(now.names(), c.env.names()) {
+		return fmt.Errorf("the Environment %q changed while the question was open: call again", c.env.name)
+	}
+	c.env = now
+	return nil
 }
 
 func (c *call) done() {
@@ -222,6 +241,9 @@ func (c *call) authenticate() (any, error) {
 			return result{"account_id": accountID(c.k.vault.id)}, nil
 		}
 	}
+	if strings.HasPrefix(c.answer.by, "person:") {
+		return nil, errors.New("the connection that asked has ended: call authenticate again")
+	}
 	// Allowed by a rule: the scope is this client's as long as it lives.
 	c.k.grants.add(c.r, answerProcess, c.k.policy.GrantMax, -1, now)
 	return result{"account_id": accountID(c.k.vault.id)}, nil
@@ -297,8 +319,9 @@ func (c *call) everyName() error {
 		return err
 	}
 	c.r.object.names = c.env.names()
-	for _, m := range c.env.mounts {
-		c.r.object.notes = append(c.r.object.notes, "ends the mount "+m.path)
+	if n := len(c.env.mounts); n > 0 {
+		c.r.object.notes = append(c.r.object.notes,
+			fmt.Sprintf("ends %s, the first %s", count(n, "mount"), c.env.mounts[0].path))
 	}
 	return nil
 }

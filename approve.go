@@ -68,6 +68,7 @@ type prompts struct {
 	notify     string // a program of the person's
 	queue      chan *question
 	ended      chan struct{}
+	afterGone  time.Duration // run's own
 
 	mu      sync.Mutex
 	waiting map[string]int
@@ -108,9 +109,9 @@ func (p *prompts) ask(ctx context.Context, r *request, costs bool, timeout time.
 		return no("too many requests")
 	}
 	defer p.leave(key)
-	q := &question{ctx: ctx, request: r, costs: costs, timeout: timeout, got: make(chan answer, 1)}
 	queued, cancel := context.WithTimeout(ctx, maxQueued+timeout)
 	defer cancel()
+	q := &question{ctx: queued, request: r, costs: costs, timeout: timeout, got: make(chan answer, 1)}
 	select {
 	case p.queue <- q:
 	default:
@@ -212,6 +213,7 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 		a = no("locked")
 	case q.ctx.Err() != nil:
 		a = no("withdrawn")
+		p.afterGone = earlyKey
 	case errors.Is(err, context.DeadlineExceeded):
 		a = no("no answer")
 	case errors.Is(err, errInterrupt):
@@ -230,9 +232,11 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 // answer reads keys until one of them is an answer. Keys of the first moment
 // were meant for something else.
 func (p *prompts) answer(ctx context.Context, q *question, offered []choice) (answer, error) {
-	if err := p.term.settle(ctx, earlyKey); err != nil {
+	// After a question that went away, who typed an answer to it types on.
+	if err := p.term.settle(ctx, earlyKey+p.afterGone); err != nil {
 		return answer{}, err
 	}
+	p.afterGone = 0
 	for range maxTries {
 		key, err := p.term.key(ctx)
 		if err != nil {
@@ -241,6 +245,9 @@ func (p *prompts) answer(ctx context.Context, q *question, offered []choice) (an
 		word := wordOf(key, offered)
 		if word == "" {
 			p.term.print("\n   one of the letters in brackets; Enter is no  > ")
+			if err := p.term.settle(ctx, earlyKey); err != nil {
+				return answer{}, err
+			}
 			continue
 		}
 		a := answer{word: word, by: "person: " + word}
@@ -270,6 +277,7 @@ func (p *prompts) seal(ctx context.Context, q *question, a answer) (answer, erro
 		return a, nil
 	}
 	a.values = map[string]secret{}
+	defer p.term.pastes()()
 	for i, name := range q.request.object.empty {
 		v, err := p.term.secret(ctx, fmt.Sprintf("   %d of %d, %s (not shown; Enter leaves it empty): ",
 			i+1, len(q.request.object.empty), clean(name, 60)))

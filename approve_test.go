@@ -160,8 +160,8 @@ func TestAnswers(t *testing.T) {
 		cmd.Stdout = out
 		cmd.Start()
 		p.answers("read", "x")
-		p.sees("one of the letters")
-		p.type_("> $", "o")
+		p.sees("one of the letters.*> $")
+		p.presses("o")
 		if cmd.Wait(); !strings.Contains(out.String(), "A=v") {
 			t.Errorf("%q", out)
 		}
@@ -219,6 +219,33 @@ func TestPassphraseApproval(t *testing.T) {
 	if list.Wait() == nil {
 		t.Error("wrong passphrases were a yes")
 	}
+}
+
+// TestPolicyChanged: a policy that somebody else may have written is not used
+// without a yes.
+func TestPolicyChanged(t *testing.T) {
+	w, p, path := mounted(t, "")
+	for _, answer := range []string{"n", "y"} {
+		w.done(w.command("lock"))
+		p.ends()
+		w.policy(allowCat(t))
+		p = w.atTerminal("unlock")
+		p.type_("passphrase: $", testPass+"\r")
+		p.sees(`rules? \{[\s\S]*use it\?.*> $`)
+		p.presses(answer)
+		p.sees(`Ctrl-C locks\.`)
+		cmd, out := w.reads(path)
+		if answer == "n" {
+			if q := p.answers("read", "o"); !strings.Contains(q, "costs the passphrase") {
+				t.Errorf("the question: %s", q)
+			}
+			p.type_("sensitive: $", testPass+"\r")
+		}
+		if cmd.Wait(); out.String() != acmeText {
+			t.Errorf("after %q: %q", answer, out)
+		}
+	}
+	p.nothingAsked()
 }
 
 // TestSilence: nobody answers.

@@ -263,6 +263,7 @@ func (c *cli) readValue(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer t.close()
+	defer t.pastes()()
 	return t.secret(context.Background(), fmt.Sprintf("value of %s (not shown): ", clean(name, 60)))
 }
 

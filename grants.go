@@ -41,10 +41,17 @@ func (g *grant) covers(r *request, now time.Time) bool {
 		return false
 	}
 	if g.word == answerOnce || g.word == answerProcess {
-		return sameInstance(a, b) && a.alive()
+		return sameInstance(a, b) && sameProgram(a, b, r.via) && a.alive()
 	}
-	return a.exe == b.exe && a.exeDev == b.exeDev && a.exeIno == b.exeIno && a.exeIno != 0 &&
-		slices.Equal(a.args, b.args) && a.dir == b.dir && a.agent == b.agent
+	return a.exe != "" && sameProgram(a, b, viaMount) && a.dir == b.dir && a.agent == b.agent
+}
+
+// sameProgram tells a process that was shown from what it became by exec. A
+// client rewrites its own command line as a title, so of one only the
+// executable counts; the bridge's connection binds it besides.
+func sameProgram(a, b *process, via string) bool {
+	return a.exe == b.exe && a.exeDev == b.exeDev && a.exeIno == b.exeIno &&
+		(via == viaMCP || slices.Equal(a.args, b.args))
 }
 
 // expired looks at both clocks: the monotonic one may stop while the machine
@@ -77,7 +84,8 @@ func (gs *grants) add(r *request, word string, lasts time.Duration, uses int, no
 	if err != nil {
 		return
 	}
-	if !sameInstance(held, r.actor) || held.exeDev != r.actor.exeDev || held.exeIno != r.actor.exeIno {
+	// What was shown, not what it has become while the person thought.
+	if !sameInstance(held, r.actor) || !sameProgram(held, r.actor, r.via) || held.dir != r.actor.dir {
 		held.close()
 		return
 	}
@@ -152,12 +160,16 @@ func (gs *grants) silenced(key string) bool {
 }
 
 // actorKey names an actor for "never" and for counting floods: a client by its
-// instance; a reader or a command, which is a new process each time, by its
-// program, command and directory.
+// instance; a command, which is a new process each time, by who started it; a
+// reader by its program and directory. Arguments are no part of it: they cost
+// nothing to vary.
 func actorKey(r *request) string {
 	p := r.actor
-	if r.via == viaMCP {
+	switch {
+	case r.via == viaMCP:
 		return fmt.Sprintf("%d/%d", p.pid, p.start)
+	case r.via == viaCommand && len(p.ancestors) > 0:
+		return fmt.Sprintf("command of %d/%d", p.ancestors[0].pid, p.ancestors[0].start)
 	}
-	return fmt.Sprintf("%d:%d %q %q %v", p.exeDev, p.exeIno, p.args, p.dir, p.agent)
+	return fmt.Sprintf("%d:%d %q %v", p.exeDev, p.exeIno, p.dir, p.agent)
 }

@@ -1,6 +1,22 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"bytes"
+	"errors"
+	"os"
 
-// denyTracing closes /proc/PID/fd, /proc/PID/mem, ptrace and pidfd_getfd.
-func denyTracing() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+	"golang.org/x/sys/unix"
+)
+
+// denyTracing closes /proc/PID/fd, /proc/PID/mem, ptrace and pidfd_getfd, and
+// refuses to go on under a debugger that was there before.
+func denyTracing() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return err
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err == nil && !bytes.Contains(status, []byte("\nTracerPid:\t0\n")) {
+		err = errors.New("a debugger is attached to this process")
+	}
+	return err
+}

@@ -40,7 +40,7 @@ func (c *call) newImport() error {
 // importFile reads the file, stores and syncs its variables, and only then
 // puts the mount in its place. On any failure the file is as it was.
 func (c *call) importFile() (any, error) {
-	text, id, err := readImport(c.place.path)
+	text, id, err := c.place.readImport()
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -43,10 +44,13 @@ type keeper struct {
 	stop   func(why string)                 // locks; returns at once
 	began  time.Time
 
-	pipes   *pipes // nil in the keeper of one command
-	reaper  *reaper
-	runDir  string
-	freeRun func()
+	pipes  *pipes // nil in the keeper of one command
+	reaper *reaper
+	locked atomic.Bool // shut has begun: nothing is approved any more
+	runDir string
+	// runRoots are where run folders may be: with and without a session.
+	runRoots []string
+	freeRun  func()
 
 	mu       sync.Mutex
 	number   uint64 // of the last request
@@ -90,6 +94,9 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	case d.word == "ask":
 		a = k.asker.ask(ctx, r, d.passphrase, k.patience(r))
 	}
+	if k.locked.Load() {
+		a = no("locked")
+	}
 	// "Written before a delivery: no record, no delivery" (SPEC §10).
 	word := "deny"
 	if a.yes() {
@@ -104,7 +111,7 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 		}
 		return a, refusal(r, a, k.patience(r))
 	}
-	k.remember(r, a, d, now)
+	k.remember(r, a, d, time.Now())
 	return a, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -85,11 +86,7 @@ func (c *call) openPlace(path string) (err error) {
 
 // forbidden are the folders where nothing is mounted or imported from.
 func (k *keeper) forbidden() []string {
-	list := []string{k.home}
-	if k.pipes != nil {
-		list = append(list, filepath.Dir(k.runDir))
-	}
-	return list
+	return append([]string{k.home}, k.runRoots...)
 }
 
 // mayMount looks at Git and at the limit.
@@ -137,7 +134,9 @@ func (c *call) mount() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.k.serve(path); err != nil {
+	held := c.place
+	c.place = nil // the mount's now
+	if err := c.k.serve(path, held); err != nil {
 		c.forget(path)
 		return nil, err
 	}
@@ -185,9 +184,6 @@ func (c *call) unmount() (any, error) {
 }
 
 func (c *call) listMounts() (any, error) {
-	if err := c.findEnvironment(); err != nil {
-		return nil, err
-	}
 	list := []result{}
 	for _, m := range c.env.mounts {
 		list = append(list, result{"mountPath": m.path, "enabled": m.enabled, "state": c.k.stateOf(m.path)})
@@ -219,37 +215,43 @@ func (k *keeper) stateOf(path string) string {
 
 // ourTarget recognizes a link of ours by where it points.
 func (k *keeper) ourTarget(target string) bool {
-	return k.pipes != nil && runDirOf(filepath.Dir(k.runDir), target) != ""
+	return k.pipes != nil && slices.ContainsFunc(k.runRoots, func(root string) bool {
+		return runDirOf(root, target) != ""
+	})
 }
 
 // serveAll serves what the vault remembers, at unlock.
 func (k *keeper) serveAll() {
 	for _, e := range k.vault.view().environments {
 		for _, m := range e.mounts {
-			if err := k.serve(m.path); err != nil {
+			if err := k.serve(m.path, nil); err != nil {
 				k.say("   not mounted: %s\n", clean(err.Error(), 200))
 			}
 		}
 	}
 }
 
-// serve puts a FIFO behind a remembered mount and the link at its path.
-func (k *keeper) serve(path string) error {
-	if k.pipes == nil {
-		return nil
-	}
+// serve puts a FIFO behind a remembered mount and the link at its path, in the
+// folder that is held from the question on; nil: it is opened now.
+func (k *keeper) serve(path string, held *place) error {
 	e, _ := k.vault.view().mountAt(path)
-	if e == nil {
-		return errors.New("no such mount")
+	if k.pipes == nil || e == nil {
+		if held != nil {
+			held.close()
+		}
+		return nil
 	}
 	k.mu.Lock()
 	s := k.served[path]
 	k.mu.Unlock()
 	if s != nil && k.stateOf(path) == mountServed {
+		if held != nil {
+			held.close()
+		}
 		return nil
 	}
 	k.unserve(path)
-	s = &served{path: path, state: mountBlocked}
+	s = &served{path: path, state: mountBlocked, place: held}
 	err := k.link(s, e)
 	if err != nil {
 		s.why = err.Error()
@@ -266,8 +268,10 @@ func (k *keeper) serve(path string) error {
 
 // link makes the FIFO and then the name that leads to it.
 func (k *keeper) link(s *served, e *environment) (err error) {
-	if s.place, err = openPlace(s.path, k.forbidden()...); err != nil {
-		return err
+	if s.place == nil {
+		if s.place, err = openPlace(s.path, k.forbidden()...); err != nil {
+			return err
+		}
 	}
 	if s.target, err = k.pipes.add(s.path, filepath.Base(s.path), e.changed); err == nil {
 		k.reaper.add(s.path, s.target)
@@ -332,7 +336,9 @@ func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte
 		return nil, errors.New("the no of a moment ago")
 	}
 	if a, err := k.allow(ctx, r); err != nil {
-		k.noteRefusal(r)
+		if strings.HasPrefix(a.by, "person:") {
+			k.noteRefusal(r)
+		}
 		return nil, errors.New(a.by)
 	}
 	// Look again: the Environment may have changed while the person thought.

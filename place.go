@@ -302,23 +302,19 @@ func (p *place) unlink(target string) error {
 
 // readImport reads a .env file that is to be imported, and says which file that
 // was before it was read, for replaceFile (SPEC §9).
-func readImport(path string) (text []byte, id fileID, err error) {
-	if err := checkPath(path); err != nil {
-		return nil, fileID{}, err
-	}
+func (p *place) readImport() (text []byte, id fileID, err error) {
+	path := p.path
 	// Looked at before it is opened: opening a mounted .env would be a read.
-	switch info, err := os.Lstat(path); {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fileID{}, fmt.Errorf("no file at %q: check the path", path)
+	switch kind, err := p.occupant(func(string) bool { return true }); {
 	case err != nil:
-		return nil, fileID{}, fmt.Errorf("cannot look at %q: %v", path, err)
-	case info.IsDir():
-		return nil, fileID{}, fmt.Errorf("%q is a directory: name the file in it", path)
-	case info.Mode()&(os.ModeSymlink|os.ModeNamedPipe) != 0:
-		return nil, fileID{}, fmt.Errorf("%q is a link or a FIFO: is it a mounted .env already?"+
-			" name a regular file", path)
+		return nil, fileID{}, err
+	case kind == placeEmpty:
+		return nil, fileID{}, fmt.Errorf("no file at %q: check the path", path)
+	case kind != placeFile:
+		return nil, fileID{}, fmt.Errorf("%q is %s, not a regular file: is it a mounted .env already?",
+			path, kind)
 	}
-	f, st, err := openOwn(unix.AT_FDCWD, path, unix.O_RDONLY, 0)
+	f, st, err := openOwn(p.fd(), p.base, unix.O_RDONLY, 0)
 	if err != nil {
 		return nil, fileID{}, fmt.Errorf("%v: name a regular file of your own", err)
 	}

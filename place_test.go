@@ -386,7 +386,7 @@ func TestReadImport(t *testing.T) {
 		{dir + "/fifo", "mounted .env already?"},
 		{dir + "/link", "mounted .env already?"},
 		{dir + "/mounted", "mounted .env already?"},
-		{dir + "/good/x", "cannot look"},
+		{dir + "/good/x", "not a folder"},
 		{dir + "/./good", "not clean"},
 		{"good", "not absolute"},
 		{"/dev/null", "not a regular file"},
@@ -407,4 +407,14 @@ func TestReadImport(t *testing.T) {
 			t.Error("another user's file was read")
 		}
 	}
+}
+
+// readImport reads the file at a path, as an import does.
+func readImport(path string) ([]byte, fileID, error) {
+	p, err := openPlace(path)
+	if err != nil {
+		return nil, fileID{}, err
+	}
+	defer p.close()
+	return p.readImport()
 }

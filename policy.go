@@ -292,6 +292,15 @@ func inOrder(words []string) func(x, y string) bool {
 	return func(x, y string) bool { return slices.Index(words, x) < slices.Index(words, y) }
 }
 
+// distrusted is the policy without what it allows: for a file that the person
+// has not confirmed.
+func (p *policy) distrusted() *policy {
+	d := *p
+	d.Approval = "passphrase"
+	d.Rules = slices.DeleteFunc(slices.Clone(p.Rules), func(u rule) bool { return u.decision == "allow" })
+	return &d
+}
+
 // policyLine is one line of what `keepmum policy` shows.
 type policyLine struct {
 	Name  string `json:"name"`

@@ -189,6 +189,9 @@ func (b *promptText) object(r *request, home string) {
 	if o.path != "" {
 		b.fact("path", cleanPath(o.path, home, b.room(3)))
 	}
+	if len(o.replaced) > 0 {
+		b.fact("REPLACES", clean("the value of "+strings.Join(o.replaced, ", "), b.room(maxLines)))
+	}
 	if len(o.names) > 0 {
 		b.fact("names", clean(strings.Join(o.names, ", "), b.room(maxLines)))
 	}

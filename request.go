@@ -58,6 +58,7 @@ type object struct {
 	newName       string   // of a renamed Environment
 	fromAgent     []string // names whose value passed through the agent
 	empty         []string // names without a value, which the person may type
+	replaced      []string // names whose value is overwritten
 	notes         []string // what else the prompt must say
 }
 

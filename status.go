@@ -107,31 +107,7 @@ func (k *keeper) stateLine() string {
 	return line
 }
 
-// sayPolicy tells of the rules, aloud when the file is another than at the
-// last unlock: another program of the user may have written it.
-func (k *keeper) sayPolicy() {
-	digest := policyDigest(k.policy)
-	before, known := k.vault.view().remember["policy"]
-	if !known && len(k.policy.Rules) == 0 || before == digest {
-		if n := len(k.policy.Rules); n > 0 {
-			k.say("   policy: %s in force (keepmum policy shows them)\n", count(n, "rule"))
-		}
-	} else {
-		k.say("   NOTE: the policy is not the one of the last unlock: %s now.\n"+
-			"   Read it: keepmum policy\n", count(len(k.policy.Rules), "rule"))
-	}
-	if before != digest {
-		k.update(func(d *vaultData) error {
-			if d.remember == nil {
-				d.remember = map[string]string{}
-			}
-			d.remember["policy"] = digest
-			return nil
-		})
-	}
-}
-
-// policyDigest tells one policy from another.
+// policyDigest tells one policy from another, for the vault to remember.
 func policyDigest(p *policy) string {
 	text, _ := json.Marshal(p.describe()) // strings only: it cannot fail
 	sum := sha256.Sum256(text)
@@ -146,15 +122,15 @@ func renderRead(r *request, word, detail, home string) string {
 	if r.actor.pid != 0 {
 		who = fmt.Sprintf("%s (pid %d)", clean(filepath.Base(r.actor.exe), 40), r.actor.pid)
 	}
-	line := fmt.Sprintf("%s  %s: %%s %s\n", time.Now().Format("15:04:05"), cleanPath(r.object.path, home, 60), who)
+	at := time.Now().Format("15:04:05") + "  " + cleanPath(r.object.path, home, 60) + ": "
 	switch word {
 	case endDelivered:
-		return fmt.Sprintf(line, "read by")
+		return at + "read by " + who + "\n"
 	case endTainted:
-		return "\a" + fmt.Sprintf(line, "WARNING: another process may have the values that were read by") +
-			"   its grants are gone; change the secrets of " + clean(r.object.environment, 60) + "\n"
+		return "\a" + at + "WARNING: another process may have the values that were read by " + who +
+			"\n   its grants are gone; change the secrets of " + clean(r.object.environment, 60) + "\n"
 	case endAbandoned:
-		return fmt.Sprintf(line, "not taken ("+clean(detail, 80)+") by")
+		return at + "not taken (" + clean(detail, 80) + ") by " + who + "\n"
 	}
-	return fmt.Sprintf(line, "NO VALUES ("+strings.TrimSuffix(word+", "+clean(detail, 80), ", ")+") for")
+	return at + "NO VALUES (" + strings.TrimSuffix(word+", "+clean(detail, 80), ", ") + ") for " + who + "\n"
 }

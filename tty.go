@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -31,6 +32,10 @@ const (
 // earlyKey is how long after its question a key is too early to be an answer
 // to it (SPEC §5). Tests shorten it.
 var earlyKey = 300 * time.Millisecond
+
+// writeLimit is how long the terminal may take what is written. Any program of
+// the user can stop one.
+const writeLimit = time.Second
 
 // keyEcho is how long the Enter that follows a key by habit may take.
 const keyEcho = 50 * time.Millisecond
@@ -58,12 +63,12 @@ func openTerminal() (*terminal, error) {
 	if err != nil {
 		return nil, errNoTerminal
 	}
-	state, err := term.MakeRaw(int(dev.Fd()))
-	if err != nil {
+	t := &terminal{dev: dev, keys: make(chan byte, 2*maxValue), gone: make(chan struct{})}
+	t.control(func(fd int) { t.state, err = term.MakeRaw(fd) })
+	if err != nil || t.state == nil {
 		dev.Close()
 		return nil, errNoTerminal
 	}
-	t := &terminal{dev: dev, state: state, keys: make(chan byte, 2*maxValue), gone: make(chan struct{})}
 	go t.read()
 	return t, nil
 }
@@ -90,16 +95,27 @@ func (t *terminal) read() {
 
 // close gives the terminal back as it was found.
 func (t *terminal) close() {
-	term.Restore(int(t.dev.Fd()), t.state)
+	t.control(func(fd int) { term.Restore(fd, t.state) })
 	t.dev.Close()
+}
+
+// control works on the descriptor. Fd would make it blocking, and a terminal
+// that somebody has stopped could then hold us for ever.
+func (t *terminal) control(f func(fd int)) {
+	if conn, err := t.dev.SyscallConn(); err == nil {
+		conn.Control(func(fd uintptr) { f(int(fd)) })
+	}
 }
 
 // width returns the columns of the terminal, 80 where it does not say.
 func (t *terminal) width() int {
-	if w, _, err := term.GetSize(int(t.dev.Fd())); err == nil && w > 0 {
-		return w
-	}
-	return 80
+	width := 80
+	t.control(func(fd int) {
+		if w, _, err := term.GetSize(fd); err == nil && w > 0 {
+			width = w
+		}
+	})
+	return width
 }
 
 // print writes text, which is for people and already clean.
@@ -107,6 +123,7 @@ func (t *terminal) print(format string, args ...any) {
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\r\n")
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.dev.SetWriteDeadline(time.Now().Add(writeLimit)) // no deadline on some systems
 	io.WriteString(t.dev, text)
 }
 
@@ -125,13 +142,13 @@ func (t *terminal) key(ctx context.Context) (byte, error) {
 	}
 }
 
-// settle throws away what is typed for a moment, so that a key meant for
-// something else is not taken as an answer (SPEC §5).
+// settle throws away what is typed until there was silence for a moment: who is
+// typing something else has not seen the question yet (SPEC §5).
 func (t *terminal) settle(ctx context.Context, moment time.Duration) error {
-	early, cancel := context.WithTimeout(ctx, moment)
-	defer cancel()
 	for {
-		_, err := t.key(early)
+		quiet, cancel := context.WithTimeout(ctx, moment)
+		_, err := t.key(quiet)
+		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -143,31 +160,68 @@ func (t *terminal) settle(ctx context.Context, moment time.Duration) error {
 	}
 }
 
-// secret asks for a line that is not shown. The caller wipes what it gets.
+// pastes makes the terminal mark what is pasted, so that a value of many lines
+// can be told from many lines typed.
+func (t *terminal) pastes() (done func()) {
+	t.print("\x1b[?2004h")
+	return func() { t.print("\x1b[?2004l") }
+}
+
+// secret asks for a line that is not shown; a marked paste may be many lines. The caller wipes what it gets.
 func (t *terminal) secret(ctx context.Context, prompt string) ([]byte, error) {
 	t.print("%s", prompt)
-	line, err := term.NewTerminal(keyReader{ctx, t}, "").ReadPassword("")
+	line, err := term.NewTerminal(&keyReader{ctx: ctx, t: t}, "").ReadPassword("")
 	t.print("\n")
 	if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
 		return nil, err
 	}
-	return []byte(line), nil
+	if utf8.RuneCountInString(line) >= typedMax {
+		return nil, errors.New("too long to be typed: use keepmum set, with the value on standard input")
+	}
+	return []byte(strings.ReplaceAll(line, pastedLine, "\n")), nil
 }
+
+const (
+	typedMax   = 4096         // characters that the line editor takes
+	pastedLine = "\U000EFFFD" // stands for a line end inside a paste: private use
+
+	pasteBegins = "\x1b[200~"
+	pasteEnds   = "\x1b[201~"
+)
 
 // keyReader is the terminal's keys for the line editor of x/term, which writes
 // nothing of its own since a secret is not echoed.
 type keyReader struct {
-	ctx context.Context
-	t   *terminal
+	ctx   context.Context
+	t     *terminal
+	last  []byte // the latest keys, to find the marks of a paste
+	paste bool
+	left  []byte // of pastedLine
 }
 
-// Read returns the next key. The line editor takes Ctrl-C as a character.
-func (r keyReader) Read(p []byte) (int, error) {
+// Read returns the next key. The line editor takes Ctrl-C as a character, and
+// would end the line at the first line end of a paste.
+func (r *keyReader) Read(p []byte) (int, error) {
+	if len(r.left) > 0 {
+		n := copy(p, r.left)
+		r.left = r.left[n:]
+		return n, nil
+	}
 	b, err := r.t.key(r.ctx)
 	if err != nil {
 		return 0, err
 	}
-	if b == '\n' { // a pasted or scripted line end
+	r.last = append(r.last[max(0, len(r.last)-len(pasteEnds)+1):], b)
+	switch {
+	case string(r.last) == pasteBegins:
+		r.paste = true
+	case string(r.last) == pasteEnds:
+		r.paste = false
+	case (b == '\n' || b == '\r') && r.paste:
+		n := copy(p, pastedLine)
+		r.left = []byte(pastedLine[n:])
+		return n, nil
+	case b == '\n': // a scripted line end
 		b = '\r'
 	}
 	p[0] = b
@@ -175,7 +229,7 @@ func (r keyReader) Read(p []byte) (int, error) {
 }
 
 // Write drops what the line editor would draw.
-func (r keyReader) Write(p []byte) (int, error) { return len(p), nil }
+func (r *keyReader) Write(p []byte) (int, error) { return len(p), nil }
 
 // terminalRisks says which known ways other programs of the same user have to
 // type into this terminal (SPEC §5). An empty answer promises nothing.

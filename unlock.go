@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -99,7 +100,10 @@ func unlock(notify string, again bool) error {
 		v.close()
 		return err
 	}
-	why, err := k.keep(ctx, t, notify)
+	why := ""
+	if err = k.confirmPolicy(ctx, t); err == nil {
+		why, err = k.keep(ctx, t, notify)
+	}
 	k.close()
 	if err != nil {
 		return err
@@ -254,7 +258,11 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		case now := <-tick.C:
 			// The wall clock too: a machine that slept was idle.
 			idle := now.Round(0).Sub(k.idleSince().Round(0))
-			if k.policy.IdleLock > 0 && idle >= k.policy.IdleLock && k.asker.count() == 0 {
+			limit := k.policy.IdleLock
+			if k.asker.count() > 0 { // somebody may be about to answer, but not for ever
+				limit += k.policy.CommandTimeout
+			}
+			if k.policy.IdleLock > 0 && idle >= limit {
 				return idleLock, nil
 			}
 		}
@@ -268,8 +276,11 @@ func (k *keeper) open() (err error) {
 	if err != nil {
 		return err
 	}
-	for _, left := range sweep(root, k.rememberedLinks()) {
-		k.say("   taken over from a keeper that was killed: %s\n", clean(left, 200))
+	k.runRoots = slices.Compact([]string{root, filepath.Join(k.home, "run")})
+	for _, root := range k.runRoots {
+		for _, left := range sweep(root, k.rememberedLinks()) {
+			k.say("   taken over from a keeper that was killed: %s\n", clean(left, 200))
+		}
 	}
 	if k.runDir, k.freeRun, err = makeRunDir(root); err != nil {
 		return err
@@ -298,11 +309,11 @@ func (k *keeper) rememberedLinks() []string {
 	return list
 }
 
-// shut ends the questions, then the mounts: no reader and no caller is left
-// waiting.
+// shut ends grants and mounts, then the questions: no reader and no caller is
+// left waiting, and a terminal that somebody stopped holds up nothing.
 func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
+	k.locked.Store(true)
 	cancel()
-	<-asker.ended
 	k.grants.revoke(func(*grant) bool { return true })
 	k.mu.Lock()
 	var paths []string
@@ -316,6 +327,10 @@ func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
 	k.pipes.close()
 	k.reaper.stop()
 	k.freeRun()
+	select {
+	case <-asker.ended:
+	case <-time.After(3 * writeLimit):
+	}
 	k.note("lock")
 }
 
@@ -332,6 +347,8 @@ func (k *keeper) greet(getenv func(string) string) {
 			"   Make what must not be forged \"sensitive\" in policy.json: a yes then\n"+
 			"   costs the passphrase.\n", strings.Join(risks, ", "))
 	}
-	k.sayPolicy()
+	if n := len(k.policy.Rules); n > 0 {
+		k.say("   policy: %s in force (keepmum policy shows them)\n", count(n, "rule"))
+	}
 	k.say("Requests appear here. Ctrl-C locks.\n")
 }

@@ -8,9 +8,6 @@ import (
 
 func (c *call) listVariables() (any, error) {
 	names, list := []string{}, []result{}
-	if err := c.findEnvironment(); err != nil {
-		return nil, err
-	}
 	for _, v := range c.env.variables {
 		names = append(names, v.name)
 		list = append(list, result{"name": v.name, "concealed": v.concealed, "placeholder": v.placeholder})
@@ -42,12 +39,21 @@ func (c *call) newValues() error {
 		switch {
 		case v.Value == "" && !c.has(v.Name):
 			o.empty = append(o.empty, v.Name)
-		case v.Value != "" && v.Concealed && (c.r.via == viaMCP || c.r.actor.agent != agentNo):
+		case v.Value != "" && v.Concealed && c.byAgent():
 			o.fromAgent = append(o.fromAgent, v.Name)
+		case v.Value != "" && c.byAgent():
+			o.notes = append(o.notes, "a plain value, not concealed, which the agent gives: "+v.Name)
+		}
+		if v.Value != "" && c.has(v.Name) {
+			o.replaced = append(o.replaced, v.Name)
 		}
 	}
 	return nil
 }
+
+// byAgent reports whether what this call carries may have passed through an
+// agent.
+func (c *call) byAgent() bool { return c.r.via == viaMCP || c.r.actor.agent != agentNo }
 
 // findOrMake lets our commands name an Environment that is not there yet.
 func (c *call) findOrMake() error {
@@ -99,8 +105,11 @@ func (c *call) appendVariables() (any, error) {
 			old := e.variable(v.Name)
 			switch {
 			case len(value) == 0 && old != nil && !old.placeholder:
-				// An empty value never takes a stored one away.
-				old.concealed = v.Concealed
+				// An empty value never takes a stored one away, and what an agent
+				// has seen does not become a secret by being called one.
+				if !c.byAgent() {
+					old.concealed = v.Concealed
+				}
 				continue
 			case len(value) == 0:
 				placeholders = append(placeholders, v.Name)
