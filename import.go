@@ -85,6 +85,7 @@ func (c *call) importFile() (any, error) {
 		out["mountPath"] = c.r.object.path
 	}
 	c.k.touch(idText(after.id))
+	c.k.warn(after, imported)
 	return out, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -129,7 +130,27 @@ func (c *call) appendVariables() (any, error) {
 		return nil, err
 	}
 	c.k.touch(idText(e.id))
+	c.k.warn(e, c.r.object.names)
 	return result{"added": added, "updated": updated, "placeholders": placeholders}, nil
+}
+
+// warn tells the person of values that no quoting carries to every reader
+// (SPEC §8).
+func (k *keeper) warn(e *environment, names []string) {
+	var list []string
+	for _, name := range names {
+		if v := e.variable(name); v != nil {
+			text, warn := appendPortable(nil, v.value)
+			wipe(text)
+			if warn {
+				list = append(list, name)
+			}
+		}
+	}
+	if len(list) > 0 {
+		k.say("   note: for its quotes, $, \\ or line ends, not every reader gets this exactly:\n   %s\n",
+			clean(strings.Join(list, ", "), 200))
+	}
 }
 
 // knownNames checks the variables to be removed.
