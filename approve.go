@@ -225,6 +225,9 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 	default:
 		a = no(err.Error())
 	}
+	if a.yes() && (q.costs || a.word == answerValues) {
+		p.term.print("   ") // on a line of its own, after what was typed
+	}
 	p.term.print("%s", renderAnswer(a, q.timeout))
 	return a
 }

@@ -174,7 +174,7 @@ func TestAnswers(t *testing.T) {
 		cmd.Wait()
 		p.sees("withdrawn")
 	})
-	if log, _, _ := w.done(w.command("log")); strings.Count(log, "read by") < 20 {
+	if log, _, _ := w.done(w.command("log")); strings.Count(log, " read: ") < 20 {
 		t.Errorf("the log is short:\n%s", log)
 	}
 }

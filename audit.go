@@ -14,6 +14,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -338,22 +339,27 @@ func formatAudit(line []byte) string {
 	if err != nil {
 		return "unreadable line: " + clean(string(line), 120)
 	}
-	out := fmt.Sprintf("#%d %s %s", e.Number, clean(e.Time, 40), clean(e.Event, 20))
-	if e.Actor.PID != 0 {
-		out += fmt.Sprintf(" by %s (pid %d, agent %s)", clean(e.Actor.Exe, 80), e.Actor.PID,
-			clean(e.Actor.Agent, 10))
+	at := clean(e.Time, 40)
+	if t, err := time.Parse(time.RFC3339Nano, e.Time); err == nil {
+		at = t.Local().Format("2006-01-02 15:04:05")
 	}
+	out := fmt.Sprintf("#%d %s %s", e.Number, at, clean(e.Event, 20))
 	add := func(separator string, texts ...string) {
 		for _, s := range texts {
 			if s != "" {
 				out += separator + clean(s, 120)
+				separator = ", "
 			}
 		}
 	}
-	add(" ", e.Environment, e.Path, strings.Join(e.Names, " "))
+	add(": ", e.Decision, e.By, e.Outcome)
+	if e.Actor.PID != 0 {
+		add("; ", fmt.Sprintf("%s (pid %d, agent %s)", cmp.Or(e.Actor.Exe, "(cannot be read)"),
+			e.Actor.PID, e.Actor.Agent))
+	}
+	add("; ", e.Environment, e.Path, strings.Join(e.Names, " "))
 	if e.More > 0 {
 		out += fmt.Sprintf(" and %d more", e.More)
 	}
-	add(", ", e.Decision, e.By, e.Outcome)
 	return out
 }

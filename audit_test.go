@@ -428,8 +428,8 @@ func TestFormatAudit(t *testing.T) {
 		string(sealLine([]byte(`{"number":7,"time":"T","event":"read","actor":{"exe":"/bin/node","pid":3,`+
 			`"agent":"no"},"environment":"acme","path":"/a/.env","names":["A","B"],"more":2,"decision":"allow",`+
 			`"by":"once","outcome":"delivered"}`),
-			mac)): "#7 T read by /bin/node (pid 3, agent no) acme /a/.env A B" +
-			" and 2 more, allow, once, delivered",
+			mac)): "#7 T read: allow, once, delivered; /bin/node (pid 3, agent no); acme, /a/.env, A B" +
+			" and 2 more",
 		string(sealLine([]byte(`{"number":8,"time":"T","event":"unlock"}`), mac)): "#8 T unlock",
 	} {
 		if got := formatAudit([]byte(line)); got != want {

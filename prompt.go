@@ -235,15 +235,15 @@ func startedBy(p *process, width int) string {
 func renderAnswer(a answer, timeout time.Duration) string {
 	switch {
 	case a.word == answerValues:
-		return fmt.Sprintf("   allowed once, %s typed\n", count(len(a.values), "value"))
+		return fmt.Sprintf("allowed once, %s typed\n", count(len(a.values), "value"))
 	case a.yes():
-		return fmt.Sprintf("   allowed (%s)\n", a.word)
+		return fmt.Sprintf("allowed (%s)\n", a.word)
 	case a.word == answerNever:
-		return "   refused, and so is all that this program asks until locked\n"
+		return "refused, and so is all that this program asks until locked\n"
 	case a.by == "no answer":
 		return fmt.Sprintf("\n   refused: no answer in %s\n", shortDuration(timeout))
 	case a.by == "withdrawn":
 		return "\n   withdrawn: the program no longer waits\n"
 	}
-	return "   refused\n"
+	return "refused\n"
 }
