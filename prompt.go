@@ -28,6 +28,9 @@ func choicesFor(r *request, timed time.Duration) []choice {
 		if r.via != viaCommand {
 			list = append(list, choice{'p', answerProcess, "[p]rocess"})
 		}
+		if r.actor.exe == "" {
+			break // nothing to know another process of it by
+		}
 		list = append(list, choice{'t', answerTimed, "[t]imed " + shortDuration(timed)})
 		if r.actor.agent == agentNo {
 			list = append(list, choice{'u', answerLocked, "[u]ntil locked"})
