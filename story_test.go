@@ -177,8 +177,14 @@ func TestCanary(t *testing.T) {
 		{"mount", "o", "create_local_env_file", with(with(env, "environmentName", "acme-two"), "mountPath", filepath.Join(w.project, "b.env"))},
 		{"unmount", "o", "remove_local_env_file", map[string]any{"mountPath": filepath.Join(w.project, "b.env")}},
 	} {
-		if _, text := c.asked(p, step.action, step.key, step.tool, step.args); (text != "") != (step.key == "n") {
+		r, text := c.asked(p, step.action, step.key, step.tool, step.args)
+		if (text != "") != (step.key == "n") {
 			t.Errorf("%s: %q", step.tool, text)
+		}
+		if raw, _ := json.Marshal(r); text == "" {
+			if bad := nonConforming(toolNamed(step.tool).out, raw); bad != "" {
+				t.Errorf("%s: %s in %s", step.tool, bad, raw)
+			}
 		}
 	}
 	for _, args := range []map[string]any{{}, {"environmentId": id, "environmentName": "wrong", "mountPath": "x"},
