@@ -172,7 +172,7 @@ func usageText() string {
 	b.WriteString("usage: keepmum COMMAND [flags] [arguments]\n\n")
 	for _, cmd := range commands {
 		if !cmd.hidden {
-			fmt.Fprintf(&b, "  %-30s %s\n", strings.TrimSpace(cmd.name+" "+cmd.args), cmd.short)
+			fmt.Fprintf(&b, "  %-36s %s\n", strings.TrimSpace(cmd.name+" "+cmd.args), cmd.short)
 		}
 	}
 	b.WriteString(`
