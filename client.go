@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The keeper's own error codes, outside the range that JSON-RPC reserves.
@@ -43,7 +45,7 @@ type keeperClient struct {
 	mu      sync.Mutex // guards what follows
 	last    uint64
 	pending map[string]*pendingCall
-	lost    bool
+	lost    *wireError // why the connection ended
 }
 
 // pendingCall is a request that the keeper has not answered yet.
@@ -56,7 +58,10 @@ type pendingCall struct {
 // dialKeeper connects to the keeper of a home. It implements *Keeper and
 // socket* (SPEC §4).
 func dialKeeper(home string) (*keeperClient, error) {
-	path := filepath.Join(home, "keeper.sock")
+	path := socketPath(home)
+	if err := checkSocketPath(path); err != nil {
+		return nil, wireErrorf(codeFailed, "%v", err)
+	}
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
 		return nil, wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
@@ -64,7 +69,12 @@ func dialKeeper(home string) (*keeperClient, error) {
 	if err != nil {
 		return nil, wireErrorf(codeFailed, `cannot reach keepmum: %v; run "keepmum status"`, err)
 	}
-	if err := checkKeeper(path, conn.(*net.UnixConn)); err != nil {
+	err = checkKeeper(path, conn.(*net.UnixConn))
+	if errors.Is(err, os.ErrProcessDone) {
+		conn.Close()
+		return nil, wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
+	}
+	if err != nil {
 		conn.Close()
 		return nil, wireErrorf(codeFailed,
 			`refused: %q: %v; move it away, then lock and unlock`, path, err)
@@ -81,7 +91,8 @@ func newClient(conn io.ReadWriteCloser) *keeperClient {
 }
 
 // checkKeeper refuses a path that is not a socket of ours, since a link could
-// lead anywhere, and a listener that runs as another user.
+// lead anywhere, a listener that runs as another user, and one that is not the
+// process which holds keeper.lock.
 func checkKeeper(path string, conn *net.UnixConn) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -96,10 +107,33 @@ func checkKeeper(path string, conn *net.UnixConn) error {
 		return err
 	}
 	if p.pidfd >= 0 {
-		syscall.Close(p.pidfd)
+		defer syscall.Close(p.pidfd)
 	}
 	if p.uid != os.Getuid() {
 		return fmt.Errorf("process %d of user %d listens there", p.pid, p.uid)
+	}
+	if p.ended() || unix.Kill(p.pid, 0) == unix.ESRCH {
+		return os.ErrProcessDone // it has locked meanwhile
+	}
+	return checkHolder(filepath.Join(filepath.Dir(path), "keeper.lock"), p.pid)
+}
+
+// checkHolder refuses a process that does not hold keeper.lock: a program of
+// ours may have put its own socket in the place of the keeper's (SPEC §4).
+func checkHolder(path string, pid int) error {
+	lock, err := openPrivate(path, os.O_RDONLY)
+	if err != nil {
+		return fmt.Errorf("process %d listens there and is no keeper: %w", pid, err)
+	}
+	defer lock.Close()
+	// Shared, so that two who look at once do not take each other for a keeper.
+	if unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) != unix.EWOULDBLOCK {
+		return fmt.Errorf("process %d listens there and is no keeper: nobody holds keeper.lock", pid)
+	}
+	who := make([]byte, 64)
+	n, _ := lock.ReadAt(who, 0)
+	if string(who[:n]) != fmt.Sprintf("pid %d\n", pid) {
+		return fmt.Errorf("process %d listens there, but keeper.lock is held by %q", pid, who[:n])
 	}
 	return nil
 }
@@ -130,8 +164,10 @@ func (c *keeperClient) start(method string, params any) *pendingCall {
 	return p
 }
 
+// send writes a message. Where the keeper has hung up, read finds what it said
+// before, and then the end.
 func (c *keeperClient) send(m *message) {
-	if err := c.out.write(m); err != nil {
+	if err := c.out.write(m); err != nil && (!errors.Is(err, syscall.EPIPE) || !c.alive()) {
 		c.lose(err)
 	}
 }
@@ -174,7 +210,8 @@ func (c *keeperClient) take(id string) *pendingCall {
 }
 
 // read delivers answers until the connection ends. Anything malformed ends it:
-// a keeper that we do not understand must not leave a call waiting.
+// a keeper that we do not understand must not leave a call waiting. So does an
+// error without id, which tells why it ends.
 func (c *keeperClient) read() {
 	in := newLineReader(c.conn, lineLimit)
 	for {
@@ -188,22 +225,28 @@ func (c *keeperClient) read() {
 			c.lose(errors.New("malformed answer"))
 			return
 		}
+		if m.id == nil && m.err != nil {
+			c.lose(m.err)
+			return
+		}
 		if p := c.take(string(m.id)); p != nil {
 			p.done <- m
 		}
 	}
 }
 
-// lose closes the connection and answers every call that waits on it.
+// lose closes the connection and answers every call that waits on it. Whether
+// the keeper has locked is not known: it may have hung up on us alone.
 func (c *keeperClient) lose(err error) {
-	c.conn.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lost = true
+	defer c.conn.Close() // after the reason is kept: a write that fails by it is no reason
+	if c.lost == nil && !errors.As(err, &c.lost) {
+		c.lost = wireErrorf(codeFailed, "the connection to keepmum ended (%v): try again", err)
+	}
 	for id, p := range c.pending {
 		delete(c.pending, id)
-		p.done <- message{err: wireErrorf(codeLocked,
-			"the connection to keepmum ended (%v): %s", err, unlockHint)}
+		p.done <- message{err: c.lost}
 	}
 }
 
@@ -211,7 +254,7 @@ func (c *keeperClient) lose(err error) {
 func (c *keeperClient) alive() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.lost
+	return c.lost == nil
 }
 
 func (c *keeperClient) close() { c.lose(net.ErrClosed) }

@@ -10,12 +10,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // fakeKeeper answers on a socket what it was told to, and notes what it heard.
 type fakeKeeper struct {
 	home     string
 	listener net.Listener
+	lock     *os.File
 	mu       sync.Mutex
 	answers  map[string]string // by method: a result, "error CODE TEXT", or "never"
 	heard    []string          // "METHOD PARAMS", "withdrawn METHOD", "the end of a connection"
@@ -36,7 +39,32 @@ func shortHome(t testing.TB) string {
 	return home
 }
 
+// holdLock takes keeper.lock as a keeper does and writes what it is told to.
+func holdLock(t testing.TB, home, text string) *os.File {
+	t.Helper()
+	path := filepath.Join(home, "keeper.lock")
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lock.Close() })
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	lock.WriteString(text)
+	return lock
+}
+
 func startFakeKeeper(t testing.TB, home string) *fakeKeeper {
+	t.Helper()
+	lock := holdLock(t, home, fmt.Sprintf("pid %d\n", os.Getpid()))
+	k := listenFake(t, home)
+	k.lock = lock
+	return k
+}
+
+// listenFake is the socket alone, without keeper.lock.
+func listenFake(t testing.TB, home string) *fakeKeeper {
 	t.Helper()
 	l, err := net.Listen("unix", filepath.Join(home, "keeper.sock"))
 	if err != nil {
@@ -92,6 +120,9 @@ func (k *fakeKeeper) serve(conn net.Conn) {
 		}
 		switch answer {
 		case "never":
+		case "refuse": // as a keeper that has no room
+			out.write(&message{err: wireErrorf(codeBusy, "no room")})
+			conn.Close()
 		case "garbage":
 			out.writeLine([]byte("garbage"))
 		default:
@@ -123,6 +154,7 @@ func (k *fakeKeeper) hears(t testing.TB, start string) {
 
 func (k *fakeKeeper) stop() {
 	k.listener.Close()
+	k.lock.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, conn := range k.conns {
@@ -172,6 +204,17 @@ func TestDialRefuses(t *testing.T) {
 			if err := os.Chown(path, 1, 1); err != nil {
 				t.Fatal(err)
 			}
+		}, refused},
+		{"a listener, and nobody holds keeper.lock", func(t *testing.T, path string) {
+			listenFake(t, filepath.Dir(path))
+			holdLock(t, filepath.Dir(path), fmt.Sprintf("pid %d\n", os.Getpid())).Close()
+		}, refused},
+		{"a listener, and no keeper.lock", func(t *testing.T, path string) {
+			listenFake(t, filepath.Dir(path))
+		}, refused},
+		{"a listener, and another process holds keeper.lock", func(t *testing.T, path string) {
+			listenFake(t, filepath.Dir(path))
+			holdLock(t, filepath.Dir(path), fmt.Sprintf("pid %d\n", os.Getppid()))
 		}, refused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -286,13 +329,39 @@ func TestLostConnectionAnswersEverybody(t *testing.T) {
 			waitFor(t, "the loss", func() bool { return !c.alive() })
 			for _, p := range append(calls, c.start("slow", struct{}{})) {
 				_, err := p.wait(t.Context())
-				if !errors.Is(err, &wireError{Code: codeLocked}) || !strings.Contains(err.Error(), "keepmum unlock") {
-					t.Errorf("wait = %v, want locked and what to do", err)
+				if !errors.Is(err, &wireError{Code: codeFailed}) || !strings.Contains(err.Error(), "try again") {
+					t.Errorf("wait = %v, want the loss and what to do", err)
 				}
 			}
 			if len(c.pending) != 0 {
 				t.Errorf("%d calls are still pending", len(c.pending))
 			}
 		})
+	}
+}
+
+// TestTheKeepersLastWord: an error without id is why the connection ends.
+func TestTheKeepersLastWord(t *testing.T) {
+	k, c := dialFake(t)
+	k.answer("slow", "never")
+	k.answer("refuse", "refuse")
+	slow := c.start("slow", struct{}{})
+	c.start("refuse", struct{}{})
+	waitFor(t, "the loss", func() bool { return !c.alive() })
+	for _, p := range []*pendingCall{slow, c.start("slow", struct{}{})} {
+		if _, err := p.wait(t.Context()); !errors.Is(err, &wireError{Code: codeBusy}) || err.Error() != "no room" {
+			t.Errorf("wait = %v, want what the keeper said", err)
+		}
+	}
+}
+
+func TestLongHome(t *testing.T) {
+	home := "/" + strings.Repeat("h", 120)
+	_, err := dialKeeper(home)
+	_, listens := (&keeper{home: home}).listen()
+	for _, err := range []error{err, listens} {
+		if err == nil || !strings.Contains(err.Error(), "KEEPMUM_HOME") {
+			t.Errorf("%v, want what to do about a path too long", err)
+		}
 	}
 }

@@ -23,8 +23,14 @@ var commands []*command
 // keeperPatience is longer than a keeper that works lets a caller wait.
 const keeperPatience = maxWait + 15*time.Second
 
-// errNoKeeper matches every error that says no keeper runs.
-var errNoKeeper = wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
+// errNoKeeper matches every error that says no keeper runs, errLost that of a
+// connection that ended.
+var (
+	errNoKeeper = wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
+	errLost     = &wireError{Code: codeFailed}
+)
+
+var errNoAnswer = errors.New("the keeper does not answer: look at its terminal")
 
 func jsonFlag(f *flag.FlagSet, o *options) { f.BoolVar(&o.json, "json", false, "print JSON") }
 
@@ -171,7 +177,7 @@ func (c *cli) sendRequest(ctx context.Context, client *keeperClient, method stri
 			return nil, errInterrupt
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			return nil, errors.New("the keeper does not answer: look at its terminal")
+			return nil, errNoAnswer
 		}
 		var w *wireError
 		if errors.As(err, &w) && w.Code == codeWaiting {
@@ -238,6 +244,25 @@ func asOwnKeeper(ctx context.Context, home, user, method string, args map[string
 		return nil, err
 	}
 	return json.Marshal(out)
+}
+
+// rekey changes the passphrase. The key of the audit log goes with it, so the
+// event and what a killed keeper wrote come first: the vault must know up to
+// which line the old key holds (SPEC §10).
+func (k *keeper) rekey(pass []byte) error {
+	self, err := lookup(os.Getpid())
+	if err != nil {
+		return err
+	}
+	defer self.close()
+	self.agent = agentOf(self, k.agentKnown)
+	if err := k.record(&request{actor: self, via: viaCommand}, "passwd", "", "", ""); err != nil {
+		return err
+	}
+	if err := k.update(func(*vaultData) error { return nil }); err != nil {
+		return err
+	}
+	return k.vault.rekey(pass)
 }
 
 // openForCommand asks for the passphrase in this command's terminal.

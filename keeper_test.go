@@ -204,9 +204,15 @@ func (p *person) type_(pattern, keys string) {
 // moment in which keys do not count. It returns the question.
 func (p *person) answers(action, key string) string {
 	p.w.t.Helper()
-	text := p.sees(`#\d+ [\d:]+  ` + action + `\r\n[\s\S]*?allow\?[\s\S]*?  > `)
+	text := p.asked(action)
 	p.presses(key)
 	return text
+}
+
+// asked waits for a question about an action and returns it.
+func (p *person) asked(action string) string {
+	p.w.t.Helper()
+	return p.sees(`#\d+ [\d:]+  ` + action + `\r\n[\s\S]*?allow\?[\s\S]*?  > `)
 }
 
 // presses answers the question on the screen, once more where that came early

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,9 @@ import (
 )
 
 const (
-	maxConns = 64 // connections at a time
+	maxConns     = 64 // connections at a time
+	maxConnsEach = 16 // of them, of one process
+	maxArriving  = 16 // connections whose peer is being identified
 )
 
 // server is the keeper's Unix socket. It implements *Keeper and socket*
@@ -27,13 +30,24 @@ type server struct {
 	listener *net.UnixListener
 	last     atomic.Uint64
 	underWay chan struct{}
+	arriving chan struct{}
+	verifies sync.Mutex // held while the log is verified, which takes long
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool
+	conns map[*connection]bool // nil once closed
 	ended sync.WaitGroup
 }
 
 func socketPath(home string) string { return filepath.Join(home, "keeper.sock") }
+
+// checkSocketPath says what the system would only call an invalid argument.
+func checkSocketPath(path string) error {
+	if most := len(unix.RawSockaddrUnix{}.Path) - 1; len(path) > most {
+		return fmt.Errorf("%q is longer than the %d bytes of a socket's path: "+
+			"set KEEPMUM_HOME to a shorter one", path, most)
+	}
+	return nil
+}
 
 // listen opens the socket. The caller holds keeper.lock, so that a socket
 // found there is a dead keeper's.
@@ -43,6 +57,9 @@ func (k *keeper) listen() (*server, error) {
 		return nil, fmt.Errorf("cannot identify this process: %v", err)
 	}
 	path := socketPath(k.home)
+	if err := checkSocketPath(path); err != nil {
+		return nil, err
+	}
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
 		return nil, fmt.Errorf("%q is in the way and no socket: move it", path)
 	}
@@ -52,7 +69,7 @@ func (k *keeper) listen() (*server, error) {
 		return nil, fmt.Errorf("cannot listen on %q: %v", path, err)
 	}
 	s := &server{k: k, self: self, listener: l, underWay: make(chan struct{}, maxUnderWay),
-		conns: map[net.Conn]bool{}}
+		arriving: make(chan struct{}, maxArriving), conns: map[*connection]bool{}}
 	s.ended.Add(1)
 	go s.accept()
 	return s, nil
@@ -62,29 +79,53 @@ func (k *keeper) listen() (*server, error) {
 func (s *server) accept() {
 	defer s.ended.Done()
 	for {
+		s.arriving <- struct{}{}
 		conn, err := s.listener.AcceptUnix()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			time.Sleep(10 * time.Millisecond) // out of descriptors: not for long
-			continue
-		}
-		s.mu.Lock()
-		full := len(s.conns) >= maxConns
-		if !full {
-			s.conns[conn] = true
+		if err == nil {
 			s.ended.Add(1)
-		}
-		s.mu.Unlock()
-		if full {
-			(&lineWriter{out: conn}).write(&message{err: wireErrorf(codeBusy,
-				"keepmum serves %d connections already", maxConns)})
-			conn.Close()
+			go s.serve(&connection{s: s, id: s.last.Add(1), conn: conn, out: &lineWriter{out: conn},
+				last: time.Now(), calls: map[string]context.CancelFunc{}})
 			continue
 		}
-		go s.serve(conn)
+		<-s.arriving
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // out of descriptors: not for long
 	}
+}
+
+// admit takes a connection in. Where there are too many, the one that has been
+// idle longest makes room, since bridges connect again by themselves; nobody
+// can fill the keeper up by connections alone (SPEC §4).
+func (s *server) admit(c *connection) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == nil {
+		return wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
+	}
+	var idlest *connection
+	var since time.Time
+	mine := 0
+	for other := range s.conns {
+		if instanceOf(other.first) == instanceOf(c.first) {
+			mine++
+		}
+		if last, idle := other.idle(); idle && (idlest == nil || last.Before(since)) {
+			idlest, since = other, last
+		}
+	}
+	switch full := len(s.conns) >= maxConns; {
+	case mine >= maxConnsEach:
+		return wireErrorf(codeBusy, "keepmum serves %d connections of this process already", mine)
+	case full && idlest == nil:
+		return wireErrorf(codeBusy, "keepmum serves %d connections already; try again later", maxConns)
+	case full:
+		idlest.conn.Close()
+		delete(s.conns, idlest)
+	}
+	s.conns[c] = true
+	return nil
 }
 
 // close ends the listener and every connection.
@@ -92,60 +133,105 @@ func (s *server) close() {
 	s.listener.Close()
 	s.mu.Lock()
 	for c := range s.conns {
-		c.Close()
+		c.conn.Close()
 	}
+	s.conns = nil
 	s.mu.Unlock()
 	s.ended.Wait()
 }
 
-// serve answers one connection until it ends. A slow request does not block
-// another: each has a goroutine, and answers may overtake.
-func (s *server) serve(conn *net.UnixConn) {
-	c := &connection{s: s, id: s.last.Add(1), out: &lineWriter{out: conn}, calls: map[string]context.CancelFunc{}}
-	ctx, cancel := context.WithCancel(context.Background())
+// serve answers one connection until it ends, if its peer can be identified
+// and there is room.
+func (s *server) serve(c *connection) {
 	defer s.ended.Done()
-	defer func() {
-		cancel()
-		conn.Close()
-		s.k.hangUp(c.id)
-		s.mu.Lock()
-		delete(s.conns, conn)
-		s.mu.Unlock()
-	}()
-	var err error
-	if c.peer, err = peerOf(conn); err != nil || c.peer.uid != os.Getuid() {
-		return
-	}
+	defer c.conn.Close()
+	err := c.identify()
 	if c.peer.pidfd >= 0 {
 		defer unix.Close(c.peer.pidfd)
 	}
-	in := newLineReader(conn, lineLimit)
-	for {
-		line, err := in.next()
-		if err == errLineTooLong {
-			c.out.write(&message{err: wireErrorf(codeInvalidRequest, "line too long")})
-			continue
-		}
-		if err != nil {
-			return
-		}
-		c.handle(ctx, line)
+	if err == nil {
+		err = s.admit(c)
 	}
+	<-s.arriving
+	if err != nil {
+		c.out.write(&message{err: wireErrorOf(err)})
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.read(ctx)
+	cancel()
+	c.conn.Close()
+	s.k.hangUp(c.id)
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
 }
 
 // connection is one peer of the socket.
 type connection struct {
-	s    *server
-	id   uint64
-	peer peer
-	out  *lineWriter
+	s     *server
+	id    uint64
+	conn  *net.UnixConn
+	peer  peer
+	first *process // the peer as it was when it connected; its handle is closed
+	out   *lineWriter
 
 	mu    sync.Mutex
+	last  time.Time                     // of a line read or an answer
 	calls map[string]context.CancelFunc // by request id
+}
+
+// identify looks the peer up before it can say anything, so that a program
+// which it runs later does not speak for it (SPEC §4).
+func (c *connection) identify() (err error) {
+	if c.peer, err = peerOf(c.conn); err != nil {
+		c.peer.pidfd = -1
+		return err
+	}
+	if c.peer.uid != os.Getuid() {
+		return wireErrorf(codeRefused, "not approved: another user's process")
+	}
+	if c.first, err = c.lookup(); err == nil {
+		c.first.close()
+	}
+	return err
+}
+
+// lookup identifies the peer as it is now.
+func (c *connection) lookup() (*process, error) {
+	p, err := lookup(c.peer.pid)
+	if err == nil && c.peer.ended() { // before or after: its number may be another's now
+		p.close()
+		err = os.ErrProcessDone
+	}
+	if err != nil {
+		return nil, wireErrorf(codeRefused, "not approved: the caller cannot be identified")
+	}
+	return p, nil
+}
+
+// read handles lines until there are no more. A slow request does not block
+// another: each has a goroutine, and answers may overtake.
+func (c *connection) read(ctx context.Context) {
+	in := newLineReader(c.conn, lineLimit)
+	for {
+		line, err := in.next()
+		switch {
+		case err == errLineTooLong:
+			c.out.write(&message{err: wireErrorf(codeInvalidRequest, "line too long")})
+		case err != nil:
+			return
+		default:
+			c.handle(ctx, line)
+		}
+	}
 }
 
 // handle starts one request, or withdraws one.
 func (c *connection) handle(ctx context.Context, line []byte) {
+	c.mu.Lock()
+	c.last = time.Now()
+	c.mu.Unlock()
 	m, werr := parseMessage(line)
 	switch {
 	case werr != nil:
@@ -154,31 +240,44 @@ func (c *connection) handle(ctx context.Context, line []byte) {
 		c.cancelled(m.params)
 	case m.method == "" || m.id == nil: // a response, or a notification unknown here
 	default:
-		select {
-		case c.s.underWay <- struct{}{}:
-		default:
-			c.out.write(&message{id: m.id, err: wireErrorf(codeBusy,
-				"keepmum has %d requests under way; try again later", maxUnderWay)})
+		ctx, cancel := context.WithCancel(ctx)
+		if err := c.begin(m.id, cancel); err != nil {
+			cancel()
+			c.out.write(&message{id: m.id, err: err})
 			return
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		c.mu.Lock()
-		c.calls[string(m.id)] = cancel
-		c.mu.Unlock()
 		go c.answer(ctx, m)
 	}
+}
+
+// begin notes that a request is under way, if there is room and its id is its
+// own: the end of one would withdraw the other.
+func (c *connection) begin(id json.RawMessage, cancel context.CancelFunc) *wireError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.calls[string(id)] != nil {
+		return wireErrorf(codeInvalidRequest, "invalid request: a request with this id is under way")
+	}
+	select {
+	case c.s.underWay <- struct{}{}:
+	default:
+		return wireErrorf(codeBusy, "keepmum has %d requests under way; try again later", maxUnderWay)
+	}
+	c.calls[string(id)] = cancel
+	return nil
+}
+
+// idle reports whether no request is under way, and since when.
+func (c *connection) idle() (last time.Time, idle bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last, len(c.calls) == 0
 }
 
 // answer runs one request and writes what came of it.
 func (c *connection) answer(ctx context.Context, m message) {
 	defer func() { <-c.s.underWay }()
 	result, err := guarded(func() (any, error) { return c.run(ctx, m) })
-	c.mu.Lock()
-	if cancel := c.calls[string(m.id)]; cancel != nil {
-		cancel()
-	}
-	delete(c.calls, string(m.id))
-	c.mu.Unlock()
 	out := &message{id: m.id}
 	if err == nil {
 		out.result, err = json.Marshal(result)
@@ -186,22 +285,45 @@ func (c *connection) answer(ctx context.Context, m message) {
 	if err != nil {
 		out.result, out.err = nil, wireErrorOf(err)
 	}
+	c.mu.Lock()
+	c.calls[string(m.id)]()
+	delete(c.calls, string(m.id))
+	c.last = time.Now()
+	c.mu.Unlock()
 	c.out.write(out)
 }
 
-// run identifies the peer anew for each request: it may have replaced its
-// program since the last one.
-func (c *connection) run(ctx context.Context, m message) (result any, err error) {
-	peer, err := lookup(c.peer.pid)
-	if err == nil && c.peer.ended() { // before or after: its number may be another's now
-		peer.close()
-		err = os.ErrProcessDone
-	}
+// run identifies the peer anew for each request, and refuses one that has
+// replaced its program: it would speak in another's name (SPEC §4).
+func (c *connection) run(ctx context.Context, m message) (any, error) {
+	peer, err := c.lookup()
 	if err != nil {
-		return nil, wireErrorf(codeRefused, "not approved: the caller cannot be identified")
+		return nil, err
 	}
 	defer peer.close()
-	return c.s.k.dispatch(ctx, &caller{peer: peer, self: c.s.self, conn: c.id}, m.method, m.params)
+	if peer.start != c.first.start || peer.exeDev != c.first.exeDev ||
+		peer.exeIno != c.first.exeIno || !slices.Equal(peer.args, c.first.args) {
+		return nil, wireErrorf(codeRefused, "not approved: the caller replaced its program")
+	}
+	if m.method == "verify_log" {
+		if !c.s.verifies.TryLock() {
+			return nil, wireErrorf(codeBusy, "the audit log is being verified; try again later")
+		}
+		defer c.s.verifies.Unlock()
+	}
+	result, err := c.s.k.dispatch(ctx, &caller{peer: peer, self: c.s.self, conn: c.id}, m.method, m.params)
+	if errors.Is(err, &wireError{Code: codeScope}) && c.otherBuild(peer) {
+		err = wireErrorf(codeScope, "another build of keepmum runs as keeper: lock, then unlock")
+	}
+	return result, err
+}
+
+// otherBuild reports whether a peer looks like a command of another keepmum.
+// Anybody can: the word serves only to tell a person what to do.
+func (c *connection) otherBuild(p *process) bool {
+	self := c.s.self
+	return baseName(p.args[0]) == "keepmum" && (len(p.args) < 2 || p.args[1] != "mcp") &&
+		(p.exeDev != self.exeDev || p.exeIno != self.exeIno)
 }
 
 // ended reports whether the process that connected is known to be gone.

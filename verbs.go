@@ -38,7 +38,12 @@ func runLock(c *cli, args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err = client.start("lock", requestParams(nil, "")).wait(ctx)
-	if err != nil && !errors.Is(err, errNoKeeper) { // a keeper that ended at once has locked
+	// A keeper that ended before it answered has locked.
+	ended := errors.Is(err, errNoKeeper) || errors.Is(err, errLost) && !client.alive()
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return errNoAnswer
+	case err != nil && !ended:
 		return err
 	}
 	return awaitLock(ctx, home, c.out)
@@ -60,7 +65,7 @@ func awaitLock(ctx context.Context, home string, out io.Writer) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.New("the keeper did not end within 10s")
+			return errors.New("the keeper did not end within 10s: look at its terminal")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -106,10 +111,14 @@ func printStatus(w io.Writer, s *statusReport) {
 			last = fmt.Sprintf("%s %s by %s (pid %d)", m.LastRead.Time.Format("15:04:05"),
 				clean(m.LastRead.Outcome, 60), clean(m.LastRead.Program, 60), m.LastRead.PID)
 		}
-		fmt.Fprintf(w, "mount\t%s\t%s\t%s\t%s\n", clean(m.Path, 100), clean(m.Environment, 60), m.State, last)
+		fmt.Fprintf(w, "mount  %s  (%s)  %s\n  %s\n", clean(m.Path, 100), clean(m.Environment, 60), m.State, last)
 	}
 	for _, g := range s.Grants {
-		fmt.Fprintf(w, "grant %d\t%s\t%s\t%s\tends %s, %s\n", g.ID, g.Action, clean(g.Environment, 60),
+		env := ""
+		if g.Environment != "" {
+			env = "  (" + clean(g.Environment, 60) + ")"
+		}
+		fmt.Fprintf(w, "grant %d  %s%s\n  %s, ends %s, %s\n", g.ID, g.Action, env,
 			clean(g.Program, 80), g.Ends.Format("15:04:05"), g.Lasts)
 	}
 }
@@ -266,10 +275,15 @@ func runEnv(c *cli, args []string) error {
 		params["newName"] = args[2]
 	}
 	err := c.withKeeper(method, params, nil)
-	if err == nil {
+	switch {
+	case err != nil:
+		return err
+	case args[0] == "rename":
+		fmt.Fprintf(c.out, "renamed %q to %q\n", args[1], args[2])
+	default:
 		fmt.Fprintf(c.out, "%sd %q\n", args[0], args[1])
 	}
-	return err
+	return nil
 }
 
 func runRevoke(c *cli, args []string) error {
@@ -388,14 +402,19 @@ func runPasswd(c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer v.close()
+	k, err := newKeeper(home, user, v, nil)
+	if err != nil {
+		v.close()
+		return err
+	}
+	defer k.close()
 	t.print("keepmum  %s\n", cleanPath(home, user, 60))
 	pass, err := newPassphrase(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer wipe(pass)
-	if err := v.rekey(pass); err != nil {
+	if err := k.rekey(pass); err != nil {
 		return err
 	}
 	t.print("the passphrase was changed\n")
@@ -416,7 +435,12 @@ func runPolicy(c *cli, args []string) error {
 		lines := p.describe()
 		return c.print(lines, func(w io.Writer) {
 			for _, l := range lines {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", clean(l.Name, 40), clean(l.Value, 200), clean(l.From, 80))
+				between := "\t"
+				if l.Name == "rule" { // long: columns would pad every line
+					between = "  "
+				}
+				fmt.Fprintln(w, strings.Join([]string{clean(l.Name, 40), clean(l.Value, 200),
+					clean(l.From, 80)}, between))
 			}
 		})
 	}
