@@ -91,7 +91,9 @@ func (k *keeper) dispatch(ctx context.Context, who *caller, name string, params 
 func (c *call) run(ctx context.Context, m method) (any, error) {
 	if c.k.policy.MCP || c.r.via != viaMCP {
 		if err := c.inScope(); err != nil {
-			c.k.record(c.r, "", "deny", "not connected", "")
+			if c.k.firstInMinute(fmt.Sprintf("scope of %d/%d", c.r.actor.pid, c.r.actor.start)) {
+				c.k.record(c.r, "", "deny", "not connected", "")
+			}
 			return nil, err
 		}
 		if err := m.prepare(c); err != nil {

@@ -52,22 +52,22 @@ type keeper struct {
 	runRoots []string
 	freeRun  func()
 
-	mu       sync.Mutex
-	number   uint64 // of the last request
-	lastYes  time.Time
-	clients  map[processID]bool // of connected bridges: agents (SPEC §7.3)
-	pending  map[string]*pending
-	served   map[string]*served // by mount path
-	refusals map[string]time.Time
-	reading  map[string]uint64 // requests of reads under way
-	refused  int               // reads, since unlock
+	mu      sync.Mutex
+	number  uint64 // of the last request
+	lastYes time.Time
+	clients map[processID]bool // of connected bridges: agents (SPEC §7.3)
+	pending map[string]*pending
+	served  map[string]*served   // by mount path
+	recent  map[string]time.Time // what happened within the last minute
+	reading map[string]uint64    // requests of reads under way
+	refused int                  // reads, since unlock
 }
 
 // newKeeper opens the parts that every keeper has.
 func newKeeper(home, user string, v *vault, p *policy) (*keeper, error) {
 	k := &keeper{home: home, user: user, vault: v, policy: p, began: time.Now(), lastYes: time.Now(),
 		clients: map[processID]bool{}, pending: map[string]*pending{},
-		served: map[string]*served{}, refusals: map[string]time.Time{}, reading: map[string]uint64{},
+		served: map[string]*served{}, recent: map[string]time.Time{}, reading: map[string]uint64{},
 		say: func(string, ...any) {}, stop: func(string) {}}
 	var err error
 	remembered := v.view().audit

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -366,20 +367,29 @@ func dialectOf(m *mount, who *process) dialect {
 func (k *keeper) justRefused(r *request) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	at, ok := k.refusals[readKey(r)]
+	at, ok := k.recent[readKey(r)]
 	return ok && time.Since(at) < refusalLasts
 }
 
 func (k *keeper) noteRefusal(r *request) {
+	k.firstInMinute(readKey(r)) // forgets what is older
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for key, at := range k.refusals {
-		if time.Since(at) >= refusalLasts {
-			delete(k.refusals, key)
-		}
-	}
-	k.refusals[readKey(r)] = time.Now()
+	k.recent[readKey(r)] = time.Now()
 	k.refused++
+}
+
+// firstInMinute notes that something happened, and reports whether it had not
+// within the last minute.
+func (k *keeper) firstInMinute(what string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.recent, func(_ string, at time.Time) bool { return time.Since(at) >= time.Minute })
+	_, before := k.recent[what]
+	if !before {
+		k.recent[what] = time.Now()
+	}
+	return !before
 }
 
 func readKey(r *request) string {

@@ -79,6 +79,9 @@ func unlock(notify string, again bool) error {
 	if err != nil {
 		return err
 	}
+	if err := checkSocketPath(socketPath(home)); err != nil {
+		return err
+	}
 	lock, err := takeHome(home)
 	if err != nil {
 		return err
