@@ -59,6 +59,13 @@ func (w *world) Write(b []byte) (int, error) {
 	return w.transcript.Write(b)
 }
 
+// seen is a copy of all that was written so far.
+func (w *world) seen() []byte {
+	w.transcriptMux.Lock()
+	defer w.transcriptMux.Unlock()
+	return bytes.Clone(w.transcript.Bytes())
+}
+
 // command is the program under test: this binary as keepmum.
 func (w *world) command(args ...string) *exec.Cmd {
 	self, err := os.Executable()
@@ -176,7 +183,9 @@ func (p *person) sees(pattern string) string {
 			return found
 		}
 		if time.Now().After(end) {
-			p.w.t.Fatalf("the screen never showed %q; it shows:\n%s", pattern, rest)
+			seen := p.w.seen()
+			p.w.t.Fatalf("the screen never showed %q; it shows:\n%s\nthe last that was written anywhere:\n%s",
+				pattern, rest, seen[max(0, len(seen)-1000):])
 		}
 	}
 }
