@@ -66,11 +66,26 @@ func gitState(path string) (s gitInfo, err error) {
 	return s, nil
 }
 
+// isPlaceholder reports whether nothing is at path, or an empty file or folder:
+// agents' sandboxes put those where a .git could be made, and Git takes neither
+// for a repository.
+func isPlaceholder(path string) bool {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if info.IsDir() {
+		entries, err := os.ReadDir(path)
+		return err == nil && len(entries) == 0
+	}
+	return info.Mode().IsRegular() && info.Size() == 0
+}
+
 // gitProject returns the outermost folder at or above dir that has a .git, of
 // whatever kind, or "".
 func gitProject(dir string) (project string) {
 	for below := ""; dir != below; below, dir = dir, filepath.Dir(dir) {
-		if _, err := os.Lstat(filepath.Join(dir, ".git")); !errors.Is(err, fs.ErrNotExist) {
+		if git := filepath.Join(dir, ".git"); !isPlaceholder(git) {
 			project = dir
 		}
 	}

@@ -141,9 +141,10 @@ func TestGitRefused(t *testing.T) {
 			must(t, os.Chmod(bin+"/git", 0o755))
 			t.Setenv("PATH", bin)
 		}},
-		{"empty .git", "/.env", "no answer", func(t *testing.T, dir string, _ func(...string) string) {
+		{"broken .git", "/.env", "no answer", func(t *testing.T, dir string, _ func(...string) string) {
 			must(t, os.RemoveAll(dir+"/.git"))
 			must(t, os.Mkdir(dir+"/.git", 0o755))
+			put(t, dir+"/.git/config", "")
 		}},
 		{".git leads nowhere", "/.env", "no answer", func(t *testing.T, dir string,
 			_ func(...string) string) {
@@ -288,5 +289,20 @@ func TestAddExcludeRefused(t *testing.T) {
 	}
 	if text, _ := os.ReadFile(elsewhere + "/exclude"); string(text) != "keep" {
 		t.Errorf("a foreign file is now %q", text)
+	}
+}
+
+// TestGitPlaceholder: what an agent's sandbox puts in the place of a .git is no
+// repository.
+func TestGitPlaceholder(t *testing.T) {
+	for name, make := range map[string]func(path string) error{
+		"folder": func(path string) error { return os.Mkdir(path, 0o700) },
+		"file":   func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		dir := testFolder(t)
+		must(t, make(dir+"/.git"))
+		if s, err := gitState(dir + "/.env"); err != nil || s.inWorkTree {
+			t.Errorf("an empty %s called .git: %+v, %v", name, s, err)
+		}
 	}
 }

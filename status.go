@@ -66,8 +66,11 @@ func (k *keeper) status() *statusReport {
 	}
 	sort.Slice(s.Mounts, func(i, j int) bool { return s.Mounts[i].Path < s.Mounts[j].Path })
 	for _, g := range k.grants.inForce(time.Now()) {
-		o := g.request.object
-		s.Grants = append(s.Grants, grantReport{ID: g.id, Action: g.request.action, Lasts: g.word,
+		o, lasts := g.request.object, g.word
+		if g.request.action == actConnect && g.word == answerOnce {
+			lasts = "this connection"
+		}
+		s.Grants = append(s.Grants, grantReport{ID: g.id, Action: g.request.action, Lasts: lasts,
 			Ends: g.made.Add(g.lasts), Program: g.actor.exe, PID: g.actor.pid,
 			Environment: o.environment, Path: o.path})
 	}
