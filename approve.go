@@ -63,7 +63,9 @@ type prompts struct {
 	home       string // shown as ~
 	grantMax   time.Duration
 	passphrase func([]byte) error
-	idle       func() string // the state line, shown when a key is pressed
+	decided    func(*request) (answer, bool) // by what was answered meanwhile
+	silence    func(*request)                // "never"
+	idle       func() string                 // the state line, shown when a key is pressed
 	stop       func(why string)
 	notify     string // a program of the person's
 	queue      chan *question
@@ -174,9 +176,17 @@ func (p *prompts) run(ctx context.Context) {
 	for {
 		select {
 		case q := <-p.queue:
-			if q.ctx.Err() == nil {
-				q.got <- p.put(ctx, q)
+			if q.ctx.Err() != nil {
+				continue
 			}
+			a, done := p.decided(q.request)
+			if !done {
+				a = p.put(ctx, q)
+			}
+			if a.word == answerNever {
+				p.silence(q.request) // before its next one is shown
+			}
+			q.got <- a
 		case b := <-p.term.keys:
 			if b == keyInterrupt {
 				p.stop("Ctrl-C")

@@ -158,6 +158,23 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("after revoke: %q", out)
 		}
 	})
+	t.Run("never answers what waits behind it", func(t *testing.T) {
+		var waiting []*exec.Cmd
+		var outs []*bytes.Buffer
+		for range 3 {
+			cmd, out := exec.Command("tail", "-n9", path), new(bytes.Buffer)
+			cmd.Stdout = out
+			cmd.Start()
+			waiting, outs = append(waiting, cmd), append(outs, out)
+		}
+		p.answers("read", "v")
+		for i, cmd := range waiting {
+			if cmd.Wait(); strings.Contains(outs[i].String(), "A=") {
+				t.Errorf("%q", outs[i])
+			}
+		}
+		p.nothingAsked()
+	})
 	t.Run("a key that is no answer asks again", func(t *testing.T) {
 		cmd := exec.Command("head", path)
 		out := new(bytes.Buffer)

@@ -303,7 +303,7 @@ func absolute(path string) (string, error) {
 // print writes JSON where it was asked for, else what text writes.
 func (c *cli) print(v any, text func(io.Writer)) error {
 	if c.opt.json {
-		e := json.NewEncoder(c.out)
+		e := json.NewEncoder(c.raw())
 		e.SetIndent("", "  ")
 		e.SetEscapeHTML(false)
 		return e.Encode(v)

@@ -33,6 +33,9 @@ func (c *call) newImport() error {
 	if !c.args.Mount {
 		return nil
 	}
+	if e, _ := c.k.vault.view().mountAt(c.place.path); e != nil && (c.env == nil || e.id != c.env.id) {
+		return misuse("%q is mounted already, from the Environment %q: unmount it first", c.place.path, e.name)
+	}
 	c.r.object.notes = append(c.r.object.notes, "REPLACES the file by a mount, once its variables are stored")
 	return c.mayMount()
 }
@@ -66,7 +69,7 @@ func (c *call) importFile() (any, error) {
 			}
 			imported = append(imported, l.name)
 		}
-		if c.args.Mount {
+		if _, there := d.mountAt(c.place.path); c.args.Mount && there == nil {
 			after.mounts = append(after.mounts, &mount{path: c.place.path, dialect: string(dialectPortable), enabled: true,
 				excluded: c.git.inWorkTree && !c.git.ignored})
 		}
@@ -101,6 +104,7 @@ func (c *call) replace(e *environment, id fileID) (err error) {
 		}
 	}
 	path := c.place.path
+	c.k.unserve(path) // a mount whose link somebody replaced by this file
 	target, err := c.k.pipes.add(path, c.place.base, e.changed)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,13 +86,8 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	r.number = k.number
 	k.mu.Unlock()
 	d := decide(k.policy, k.grants.inForce(now), r, now)
-	a := no(d.rule)
-	switch {
-	case d.word == "allow":
-		a = answer{word: answerOnce, by: d.rule}
-	case d.word == "ask" && k.grants.silenced(actorKey(r)):
-		a = no("never, until locked")
-	case d.word == "ask":
+	a, done := k.answered(r, d)
+	if !done {
 		a = k.asker.ask(ctx, r, d.passphrase, k.patience(r))
 	}
 	if k.locked.Load() {
@@ -106,13 +102,30 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 		return no("audit"), fmt.Errorf("not approved: the audit log cannot be written: %v", err)
 	}
 	if !a.yes() {
-		if a.word == answerNever {
-			k.grants.silence(actorKey(r))
-		}
 		return a, refusal(r, a, k.patience(r))
 	}
-	k.remember(r, a, d, time.Now())
+	k.remember(r, a, time.Now())
 	return a, nil
+}
+
+// answered is what a decision comes to without the person, if it does.
+func (k *keeper) answered(r *request, d decision) (answer, bool) {
+	switch {
+	case d.word == "allow":
+		return answer{word: answerOnce, by: d.rule}, true
+	case d.word != "ask":
+		return no(d.rule), true
+	case k.grants.silenced(actorKey(r)):
+		return no("never, until locked"), true
+	}
+	return answer{}, false
+}
+
+// decidedNow decides once more, when a question's turn has come: the person may
+// have answered it with an earlier one.
+func (k *keeper) decidedNow(r *request) (answer, bool) {
+	now := time.Now()
+	return k.answered(r, decide(k.policy, k.grants.inForce(now), r, now))
 }
 
 // patience is how long the person has to answer.
@@ -125,9 +138,9 @@ func (k *keeper) patience(r *request) time.Duration {
 
 // remember keeps a yes for as long as the answer said, and counts the use of
 // the grant that gave one.
-func (k *keeper) remember(r *request, a answer, d decision, now time.Time) {
-	if d.word == "allow" {
-		k.grants.use(d.rule)
+func (k *keeper) remember(r *request, a answer, now time.Time) {
+	if !strings.HasPrefix(a.by, "person:") {
+		k.grants.use(a.by)
 		return
 	}
 	k.mu.Lock()

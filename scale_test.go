@@ -162,3 +162,44 @@ func TestImportFails(t *testing.T) {
 		t.Errorf("an Environment was made all the same: %q", out.String())
 	}
 }
+
+// TestImportAgain: an editor that saves over the link leaves a file there,
+// which is imported over the mount that is remembered.
+func TestImportAgain(t *testing.T) {
+	w := newWorld(t)
+	w.policy(allowCat(t))
+	p := w.unlock()
+	file := filepath.Join(w.project, ".env")
+	for _, text := range []string{"A=1\n", "A=2\n"} {
+		os.Remove(file)
+		os.WriteFile(file, []byte(text), 0o600)
+		if _, errOut, code := w.answered(p, "import", w.command("import", "--mount", "acme", file)); code != 0 {
+			t.Fatal(errOut)
+		}
+		cmd, out := w.reads(file)
+		if cmd.Wait(); out.String() != "# keepmum: acme\n"+text {
+			t.Errorf("after the import of %q: %q", text, out)
+		}
+	}
+	if status, _, _ := w.done(w.command("status")); strings.Count(status, "served") != 1 {
+		t.Errorf("status: %s", status)
+	}
+	os.Remove(file)
+	os.WriteFile(file, []byte("A=3\n"), 0o600)
+	if _, errOut, code := w.done(w.command("import", "--mount", "other", file)); code != 1 ||
+		!strings.Contains(errOut, "mounted already") {
+		t.Errorf("into another Environment: %d %s", code, errOut)
+	}
+}
+
+// answered runs a command to its end, with a yes to its question.
+func (w *world) answered(p *person, action string, cmd *exec.Cmd) (out, errOut string, code int) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		out, errOut, code = w.done(cmd)
+	}()
+	p.answers(action, "o")
+	<-ended
+	return out, errOut, code
+}

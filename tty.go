@@ -26,7 +26,6 @@ import (
 const (
 	keyInterrupt = 0x03 // Ctrl-C
 	keyEOF       = 0x04 // Ctrl-D
-
 )
 
 // earlyKey is how long after its question a key is too early to be an answer
@@ -167,7 +166,8 @@ func (t *terminal) pastes() (done func()) {
 	return func() { t.print("\x1b[?2004l") }
 }
 
-// secret asks for a line that is not shown; a marked paste may be many lines. The caller wipes what it gets.
+// secret asks for a line that is not shown; a marked paste may be many lines.
+// The caller wipes what it gets.
 func (t *terminal) secret(ctx context.Context, prompt string) ([]byte, error) {
 	t.print("%s", prompt)
 	line, err := term.NewTerminal(&keyReader{ctx: ctx, t: t}, "").ReadPassword("")

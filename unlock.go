@@ -236,7 +236,8 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		}
 	}
 	asker := &prompts{term: t, home: k.user, grantMax: k.policy.GrantMax, passphrase: k.vault.checkPassphrase,
-		idle: k.stateLine, stop: k.stop, notify: notify, queue: make(chan *question, maxQuestions),
+		idle: k.stateLine, decided: k.decidedNow,
+		silence: func(r *request) { k.grants.silence(actorKey(r)) }, stop: k.stop, notify: notify, queue: make(chan *question, maxQuestions),
 		ended: make(chan struct{}), waiting: map[string]int{}, cool: map[string]time.Time{}}
 	k.asker, k.say = asker, asker.say
 	if err := k.open(); err != nil {

@@ -361,7 +361,7 @@ func runLog(c *cli, args []string) error {
 	}
 	defer f.Close()
 	if c.opt.json {
-		_, err = io.Copy(c.out, f)
+		_, err = io.Copy(c.raw(), f)
 		return err
 	}
 	lines := bufio.NewScanner(f)
