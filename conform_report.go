@@ -231,7 +231,7 @@ func writeSummary(w io.Writer, r *conformReport) error {
 		fmt.Fprintf(&b, "baseline: %s\n", clean(e.why, failureWidth))
 	}
 	for _, row := range r.rows {
-		if out := r.outcome(row); out == outFail || out == outError {
+		if out := r.outcome(row); out == outFail || out == outError || out == outWarn {
 			fmt.Fprintf(&b, "to see more: --verbose --run '^%s$'\n", row.id)
 			break
 		}

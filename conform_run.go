@@ -88,9 +88,11 @@ func workerCommand() *exec.Cmd {
 	return cmd
 }
 
-// runConformWorker runs the case that standard input names. Standard input
-// stays open for as long as the parent lives; when it ends, so does all.
-func runConformWorker(c *cli, _ []string) error {
+func runConformWorker(c *cli, _ []string) error { return serveWorker(c, runWorker) }
+
+// serveWorker runs the case that standard input names. Standard input stays
+// open for as long as the parent lives; when it ends, so does all.
+func serveWorker(c *cli, work func(workerInput) conformResult) error {
 	var in workerInput
 	d := json.NewDecoder(c.in)
 	d.DisallowUnknownFields()
@@ -102,7 +104,7 @@ func runConformWorker(c *cli, _ []string) error {
 		endDescendants(os.Getpid(), nil)
 		os.Exit(1)
 	}()
-	_, err := c.out.Write(append(encodeJSON(runWorker(in)), '\n'))
+	_, err := c.out.Write(append(encodeJSON(work(in)), '\n'))
 	return err
 }
 
