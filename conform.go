@@ -63,16 +63,20 @@ func (e *noVerdict) Error() string { return e.text }
 func conformFlags(f *flag.FlagSet, o *options) {
 	c := &o.conform
 	jsonFlag(f, o)
-	f.StringVar(&c.subject, "subject", "keepmum", "how to drive the server: `NAME`, or a file with a \"/\" or \".json\"")
+	f.StringVar(&c.subject, "subject", "keepmum",
+		"how to drive the server: `NAME` of a built-in way, or a file")
 	f.Var(&c.run, "run", "only cases whose id matches `REGEX` (repeatable)")
 	f.Var(&c.skip, "skip", "no case whose id matches `REGEX` (repeatable)")
 	f.StringVar(&c.level, "level", levelAll, "only cases of `LEVEL`: must, should, all")
 	f.BoolVar(&c.list, "list", false, "list the cases and run none")
-	f.BoolVar(&c.strict, "strict", false, "a SHOULD that fails, or a case that is skipped, is a failure")
-	f.StringVar(&c.baseline, "baseline", "", "`FILE` with lines \"ID[@REVISION] # reason\": failures that are expected")
+	f.BoolVar(&c.strict, "strict", false,
+		"a SHOULD that fails, or a case that is skipped, is a failure")
+	f.StringVar(&c.baseline, "baseline", "",
+		"`FILE` with lines \"ID[@REVISION] # reason\": failures that are expected")
 	f.BoolVar(&c.tap, "tap", false, "print TAP version 14")
 	f.StringVar(&c.junit, "junit", "", "write JUnit XML to `FILE` (\"-\": print it)")
-	f.StringVar(&c.markdown, "markdown", "", "write Markdown without times to `FILE` (\"-\": print it)")
+	f.StringVar(&c.markdown, "markdown", "",
+		"write Markdown without times to `FILE` (\"-\": print it)")
 	f.IntVar(&c.jobs, "jobs", 0, "run `N` cases at a time (default: two for each CPU, at most 8)")
 	f.BoolVar(&c.keep, "keep", false, "keep the folders of cases that failed")
 	f.BoolVar(&c.verbose, "verbose", false, "show what was said in cases that failed")
@@ -129,7 +133,8 @@ func runConform(c *cli, server []string) error {
 	if err != nil {
 		return &noVerdict{err.Error()}
 	}
-	chosen := slices.DeleteFunc(slices.Clone(cases), func(k *conformCase) bool { return !o.selects(k) })
+	chosen := slices.DeleteFunc(slices.Clone(cases),
+		func(k *conformCase) bool { return !o.selects(k) })
 	if len(chosen) == 0 {
 		return &usageError{c.command, "conform: no case is chosen: see keepmum conform --list"}
 	}
@@ -186,15 +191,18 @@ func (c *cli) listCases(cases []*conformCase) error {
 	}
 	return c.print(all, func(w io.Writer) {
 		for _, l := range all {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.ID, l.Level, strings.Join(l.Requirements, " "), l.Title)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n",
+				l.ID, l.Level, strings.Join(l.Requirements, " "), l.Title)
 		}
 	})
 }
 
 // conform runs the chosen cases in a throw-away folder and fills the report.
 // An interrupt ends it early, without an error.
-func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase, server []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase,
+	server []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM,
+		syscall.SIGHUP)
 	defer stop()
 	// Short, since a socket's path has at most 104 bytes; and without links,
 	// since a subject may look at its own path.
@@ -204,6 +212,9 @@ func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase, 
 	}
 	r := &conformRun{subject: s, server: server, dir: dir, name: c.opt.conform.subject,
 		keep: c.opt.conform.keep, adopts: true, command: workerCommand, grace: workerGrace}
+	if s.manual() {
+		r.grace = manualGrace
+	}
 	defer r.removeAll(c.err)
 	if r.dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return err

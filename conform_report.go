@@ -173,16 +173,16 @@ func (r *conformReport) skips() (reasons []string, cases map[string]int) {
 // verdict says in one line what the counts come to.
 func (r *conformReport) verdict() string {
 	must, should := r.counts()
-	failed, errs := must[outFail]+should[outFail], must[outError]+should[outError]
 	var parts []string
-	add := func(n int, noun, rest string) {
+	add := func(format string, n int) {
 		if n > 0 {
-			parts = append(parts, count(n, noun)+rest)
+			parts = append(parts, fmt.Sprintf(format, n))
 		}
 	}
-	add(errs, "result", " left open by errors")
-	add(failed, "result", " failed")
-	add(len(r.stale), "line", " of the baseline to remove")
+	add("%d left open by errors", must[outError]+should[outError])
+	add("%d MUST failed", must[outFail])
+	add("%d SHOULD failed", should[outFail])
+	add("baseline: %d to remove", len(r.stale))
 	if r.interrupted {
 		parts = append(parts, fmt.Sprintf("interrupted after %d of %d", len(r.rows), r.planned))
 	}
@@ -296,7 +296,7 @@ func (s *conformShow) ended(task conformTask, result conformResult, kept string)
 	before := s.done * 10 / s.total
 	s.done++
 	if now := s.done * 10 / s.total; now > before && !s.live {
-		fmt.Fprintf(s.err, "[%*d/%d] %d%%\n", len(fmt.Sprint(s.total)), s.done, s.total, now*10)
+		fmt.Fprintf(s.err, "[%*d/%d] %d%%\n", len(fmt.Sprint(s.total)), s.done, s.total, s.done*100/s.total)
 	}
 	s.line(task.name())
 }

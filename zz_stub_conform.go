@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os/exec"
 	"time"
 )
 
@@ -55,6 +56,9 @@ func (s *subject) prepare(dir string, server []string, progress io.Writer) (json
 }
 
 func runWorker(in workerInput) conformResult {
+	if in.Server[0] == "hang" {
+		exec.Command("sleep", "600").Run()
+	}
 	return conformResult{Case: in.Case, Revision: in.Revision, Status: in.Server[0], Failures: in.Server[1:], Reason: "stub"}
 }
 
