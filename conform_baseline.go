@@ -14,7 +14,8 @@ import (
 
 // baselineLine is `ID[@REVISION] # reason`. Without a reason nobody can tell
 // later whether the entry may go.
-var baselineLine = regexp.MustCompile(`^([a-z0-9]+(?:-[a-z0-9]+)*)(?:@([0-9A-Za-z.-]+))?\s+#\s*(\S.*)$`)
+var baselineLine = regexp.MustCompile(
+	`^([a-z0-9]+(?:-[a-z0-9]+)*)(?:@([0-9A-Za-z.-]+))?\s+#\s*(\S.*)$`)
 
 // baselineEntry expects a case to fail, in one revision or ("") in some.
 type baselineEntry struct {
@@ -92,7 +93,8 @@ type staleEntry struct{ name, why string }
 func (b baseline) stale(r *conformReport, all, chosen []*conformCase) (found []staleEntry) {
 	for _, e := range b.entries {
 		named := func(c *conformCase) bool { return c.id == e.id }
-		rows := slices.DeleteFunc(slices.Clone(r.rows), func(row conformRow) bool { return !e.covers(row) })
+		rows := slices.DeleteFunc(slices.Clone(r.rows),
+			func(row conformRow) bool { return !e.covers(row) })
 		fits := slices.ContainsFunc(rows, func(row conformRow) bool {
 			return r.fails(row) || row.Status == statusError
 		})

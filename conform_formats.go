@@ -101,13 +101,15 @@ func writeTAP(w io.Writer, r *conformReport, verbose bool) error {
 		if out != outPass && out != outSkip {
 			ok = "not ok"
 		}
-		fmt.Fprintf(&b, "%s %d - %s%s\n", ok, i+1, tapText.Replace(row.name()+": "+row.title), directive)
+		fmt.Fprintf(&b, "%s %d - %s%s\n", ok, i+1,
+			tapText.Replace(row.name()+": "+row.title), directive)
 		if ok != "ok" {
 			tapDiagnostics(&b, row, verbose)
 		}
 	}
 	for i, e := range r.stale {
-		fmt.Fprintf(&b, "not ok %d - baseline: %s\n", len(r.rows)+i+1, tapText.Replace(clean(e.why, failureWidth)))
+		fmt.Fprintf(&b, "not ok %d - baseline: %s\n", len(r.rows)+i+1,
+			tapText.Replace(clean(e.why, failureWidth)))
 	}
 	if r.interrupted {
 		b.WriteString("Bail out! interrupted\n")
@@ -240,8 +242,10 @@ func (n *junitCounts) count(cases []junitCase) {
 }
 
 func (n *junitCounts) add(m junitCounts) {
-	n.Tests, n.Failures, n.Errors, n.Skipped = n.Tests+m.Tests, n.Failures+m.Failures, n.Errors+m.Errors,
-		n.Skipped+m.Skipped
+	n.Tests += m.Tests
+	n.Failures += m.Failures
+	n.Errors += m.Errors
+	n.Skipped += m.Skipped
 }
 
 // writeMarkdown writes tables without times or texts of the run, so that a run
@@ -289,7 +293,8 @@ func writeMarkdown(w io.Writer, r *conformReport) error {
 // markdownCells are the cells of one case, of which rows are the results.
 func (r *conformReport) markdownCells(rows []conformRow) []string {
 	first := rows[0]
-	cells := []string{"`" + first.id + "`", strings.ToUpper(first.level), strings.Join(first.requirements, " ")}
+	cells := []string{"`" + first.id + "`", strings.ToUpper(first.level),
+		strings.Join(first.requirements, " ")}
 	for _, revision := range r.revisions {
 		cell := ""
 		for _, row := range rows {
@@ -317,14 +322,15 @@ func (r *conformReport) markdownEnd(b *strings.Builder) {
 	head := "\n## Expected failures\n\n"
 	for _, row := range r.rows {
 		if r.outcome(row) == outExpected {
-			fmt.Fprintf(b, "%s- `%s`: %s\n", head, row.name(), mark(clean(r.baseline.expects(row), failureWidth)))
+			fmt.Fprintf(b, "%s- `%s`: %s\n", head, row.name(),
+				mark(clean(r.baseline.expects(row), failureWidth)))
 			head = ""
 		}
 	}
 }
 
 // markdownMarks are what begins a construct of Markdown in running text.
-var markdownMarks = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "|", `\|`, "<", `\<`,
-	"[", `\[`, "&", `\&`)
+var markdownMarks = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`,
+	"|", `\|`, "<", `\<`, "[", `\[`, "&", `\&`)
 
 func mark(text string) string { return markdownMarks.Replace(text) }

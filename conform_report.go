@@ -199,6 +199,19 @@ func (r *conformReport) verdict() string {
 	return text
 }
 
+// example is the id of a case of which a person will want to see more: one that
+// decides, before one that only warns.
+func (r *conformReport) example() string {
+	for _, wanted := range [][]outcome{{outFail, outError}, {outWarn}} {
+		for _, row := range r.rows {
+			if slices.Contains(wanted, r.outcome(row)) {
+				return row.id
+			}
+		}
+	}
+	return ""
+}
+
 // writeSummary is the end of what a person reads.
 func writeSummary(w io.Writer, r *conformReport) error {
 	var b strings.Builder
@@ -230,11 +243,8 @@ func writeSummary(w io.Writer, r *conformReport) error {
 	for _, e := range r.stale {
 		fmt.Fprintf(&b, "baseline: %s\n", clean(e.why, failureWidth))
 	}
-	for _, row := range r.rows {
-		if out := r.outcome(row); out == outFail || out == outError || out == outWarn {
-			fmt.Fprintf(&b, "to see more: --verbose --run '^%s$'\n", row.id)
-			break
-		}
+	if id := r.example(); id != "" {
+		fmt.Fprintf(&b, "to see more: --verbose --run '^%s$'\n", id)
 	}
 	fmt.Fprintf(&b, "%s\n", r.verdict())
 	_, err := io.WriteString(w, b.String())
@@ -296,7 +306,8 @@ func (s *conformShow) ended(task conformTask, result conformResult, kept string)
 	before := s.done * 10 / s.total
 	s.done++
 	if now := s.done * 10 / s.total; now > before && !s.live {
-		fmt.Fprintf(s.err, "[%*d/%d] %d%%\n", len(fmt.Sprint(s.total)), s.done, s.total, s.done*100/s.total)
+		fmt.Fprintf(s.err, "[%*d/%d] %d%%\n", len(fmt.Sprint(s.total)), s.done, s.total,
+			s.done*100/s.total)
 	}
 	s.line(task.name())
 }
@@ -312,7 +323,8 @@ func rowText(r *conformReport, row conformRow, verbose bool) string {
 		label = strings.ToUpper(label)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-8s %s  (%s %s)\n", label, row.name(), row.level, strings.Join(row.requirements, " "))
+	fmt.Fprintf(&b, "%-8s %s  (%s %s)\n", label, row.name(), row.level,
+		strings.Join(row.requirements, " "))
 	put := func(text string) { fmt.Fprintf(&b, "         %s\n", text) }
 	for _, line := range wrap(row.why, reportWidth-9) {
 		put(line)

@@ -215,7 +215,8 @@ func (r *conformRun) work(ctx context.Context, task conformTask, dir string) con
 		endFamily(cmd.Process.Pid)
 		<-ended
 		r.endOrphans(cmd.Process.Pid)
-		return task.result(statusFail, fmt.Sprintf("the case did not end within %v and was killed", limit))
+		return task.result(statusFail,
+			fmt.Sprintf("the case did not end within %v and was killed", limit))
 	}
 	r.endOrphans(cmd.Process.Pid)
 	return task.read(out.Bytes(), errs.Bytes(), err)
