@@ -208,18 +208,16 @@ func (r *conformRun) work(ctx context.Context, task conformTask, dir string) con
 	defer late.Stop()
 	select {
 	case err = <-ended:
-	case <-ctx.Done():
-		endFamily(cmd.Process.Pid)
-		err = <-ended
-	case <-late.C:
-		endFamily(cmd.Process.Pid)
-		<-ended
 		r.endOrphans(cmd.Process.Pid)
-		return task.result(statusFail,
-			fmt.Sprintf("the case did not end within %v and was killed", limit))
+		return task.read(out.Bytes(), errs.Bytes(), err)
+	case <-late.C:
+	case <-ctx.Done(): // what is returned is not used
 	}
+	endFamily(cmd.Process.Pid)
+	<-ended
 	r.endOrphans(cmd.Process.Pid)
-	return task.read(out.Bytes(), errs.Bytes(), err)
+	return task.result(statusFail,
+		fmt.Sprintf("the case did not end within %v and was killed", limit))
 }
 
 // start starts a worker and notes that it is none of the orphans.
