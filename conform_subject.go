@@ -253,3 +253,8 @@ func renamed(object map[string]json.RawMessage, names map[string]string, back bo
 	}
 	return out
 }
+
+// manual reports whether a person has to do what the suite tells.
+func (s *subject) manual() bool {
+	return s.Keeper != nil && s.Keeper.Manual != "" || s.Approve != nil && s.Approve.Kind == "manual"
+}
