@@ -35,7 +35,7 @@ var testOnlyReaderAlarm = time.Minute
 type readerKind struct {
 	name, what string
 	program    string                          // looked up in PATH
-	lacks      func(program string) string     // why the program found will not do
+	lacks      func(program string) string     // why it will not do here, or ""
 	argv       func(path, arg string) []string // the program's arguments
 
 	run    func(r *readerRun) error // built in: keepmum conform -reader NAME PATH [ARG]
