@@ -121,6 +121,7 @@ func init() {
 		{name: "demo-reader", hidden: true, run: runDemoReader},
 		{name: "conform-worker", hidden: true, run: runConformWorker},
 		{name: "conform-relay", hidden: true, run: runConformRelay},
+		{name: "conform-reader", hidden: true, run: runConformReader},
 	}
 }
 

@@ -38,7 +38,7 @@ type readerKind struct {
 	lacks      func(program string) string     // why it will not do here, or ""
 	argv       func(path, arg string) []string // the program's arguments
 
-	run    func(r *readerRun) error // built in: keepmum conform -reader NAME PATH [ARG]
+	run    func(r *readerRun) error // built in: keepmum conform-reader NAME PATH [ARG]
 	system string                   // the only system that has it, by Go's name
 	inner  bool                     // started by another kind only
 
@@ -187,7 +187,7 @@ func readerCommand(kind, self, path, arg string) (argv []string, missing string,
 
 // readerWords are the arguments by which this executable is a reader.
 func readerWords(kind, path, arg string) []string {
-	words := []string{"conform", "-reader", kind, path}
+	words := []string{"conform-reader", kind, path}
 	if arg != "" {
 		words = append(words, arg)
 	}

@@ -20,7 +20,7 @@ func init() {
 		if d, err := time.ParseDuration(os.Getenv("KEEPMUM_TEST_ALARM")); err == nil {
 			testOnlyReaderAlarm = d
 		}
-		words := append(os.Args[3:], "") // after conform -reader
+		words := append(os.Args[2:], "") // after conform-reader
 		os.Exit(runReader(words[0], words[1], words[2]))
 	}
 }
@@ -333,7 +333,7 @@ func TestReaderCommand(t *testing.T) {
 		}
 	}
 	argv, missing, err := readerCommand("again", "/self", "/p/.env", "2")
-	want := []string{"/self", "conform", "-reader", "again", "/p/.env", "2"}
+	want := []string{"/self", "conform-reader", "again", "/p/.env", "2"}
 	if !slices.Equal(argv, want) || missing != "" || err != nil {
 		t.Errorf("got %q, %q, %v, want %q", argv, missing, err, want)
 	}

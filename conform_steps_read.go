@@ -167,7 +167,20 @@ func runConformRelay(c *cli, argv []string) error {
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exitError(exit.ExitCode() & 0xff)
+	}
+	return err
+}
+
+// runConformReader is one of the readers that are built in.
+func runConformReader(c *cli, args []string) error {
+	if err := c.want(args, 2, 3); err != nil {
+		return err
+	}
+	return exitError(runReader(args[0], args[1], append(args, "")[2]))
 }
 
 // doFile makes a file: file PATH TEXT [MODE].

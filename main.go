@@ -57,6 +57,11 @@ type usageError struct {
 
 func (e *usageError) Error() string { return e.text }
 
+// exitError ends with its number and no further line.
+type exitError int
+
+func (e exitError) Error() string { return "" }
+
 // errSilent ends with exit 1 and, like every error without a text, no further
 // line.
 var errSilent = errors.New("")
@@ -96,6 +101,10 @@ func run(c *cli, args []string) int {
 	var open *noVerdict
 	if errors.As(err, &open) {
 		return 2
+	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return int(exit)
 	}
 	return 1
 }
