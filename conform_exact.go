@@ -132,7 +132,7 @@ func parseDecimal(number json.Number) decimal {
 }
 
 // whole reports a number without a fraction: 1.0 is an integer to JSON Schema.
-func (d decimal) whole() bool { return int64(len(d.digits)) <= d.exponent || d.digits == "" }
+func (d decimal) whole() bool { return int64(len(d.digits)) <= d.exponent }
 
 func (d decimal) sign() int {
 	switch {

@@ -18,15 +18,15 @@ import (
 	"unicode/utf8"
 )
 
-// annotations say nothing about what is valid. "definitions" and "$defs" are
+// schemaAnnotations say nothing about what is valid. "definitions" and "$defs" are
 // read by compileSchema, "$schema" by checkDialect.
-var annotations = []string{"$comment", "$defs", "$schema", "default", "definitions",
+var schemaAnnotations = []string{"$comment", "$defs", "$schema", "default", "definitions",
 	"deprecated", "description", "examples", "readOnly", "title", "writeOnly"}
 
-// keywords are in the order in which they are applied: members before
+// schemaKeywords are in the order in which they are applied: members before
 // "required", so that an alternative that is another type of object is told by
 // its "const" and not by what it lacks.
-var keywords = []string{"$ref", "type", "const", "enum", "minimum", "maximum", "minLength",
+var schemaKeywords = []string{"$ref", "type", "const", "enum", "minimum", "maximum", "minLength",
 	"maxLength", "pattern", "format", "minItems", "maxItems", "items", "properties",
 	"required", "additionalProperties", "allOf", "anyOf", "oneOf"}
 
@@ -120,8 +120,8 @@ func typeRule(raw any) (schemaRule, error) {
 		if slices.Contains(types, have) || have == "integer" && slices.Contains(types, "number") {
 			return nil
 		}
-		return &schemaError{rule: "type", text: fmt.Sprintf("want %s, have %s",
-			strings.Join(types, " or "), have)}
+		return broken("type", "want %s, have %s",
+			strings.Join(types, " or "), have)
 	}, nil
 }
 
@@ -132,8 +132,8 @@ func enumRule(word string, values []any) schemaRule {
 				return nil
 			}
 		}
-		return &schemaError{rule: word, text: fmt.Sprintf("%q is none of %q",
-			cut(string(encodeJSON(value)), 64), cut(string(encodeJSON(values)), 200))}
+		return broken(word, "%q is none of %q",
+			cut(string(encodeJSON(value)), 64), cut(string(encodeJSON(values)), 200))
 	}
 }
 
@@ -150,7 +150,7 @@ func limitRule(word string, raw any) (schemaRule, error) {
 		}
 		if order := parseDecimal(n).compare(limit); order < 0 && word == "minimum" ||
 			order > 0 && word == "maximum" {
-			return &schemaError{rule: word, text: fmt.Sprintf("%q is beyond %s", cut(string(n), 64), number)}
+			return broken(word, "%q is beyond %s", cut(string(n), 64), number)
 		}
 		return nil
 	}, nil
@@ -175,7 +175,7 @@ func sizeRule(word string, raw any) (schemaRule, error) {
 			return nil
 		}
 		if size < limit && word[:3] == "min" || size > limit && word[:3] == "max" {
-			return &schemaError{rule: word, text: fmt.Sprintf("%d %s, the limit is %d", size, what, limit)}
+			return broken(word, "%d %s, the limit is %d", size, what, limit)
 		}
 		return nil
 	}, nil
@@ -185,7 +185,8 @@ func patternRule(raw any) (schemaRule, error) {
 	text, _ := raw.(string)
 	re, err := regexp.Compile(text)
 	if err != nil || raw != text {
-		return nil, fmt.Errorf("%q is no regular expression that can be checked", cut(fmt.Sprint(raw), 64))
+		return nil, fmt.Errorf("%q is no regular expression that can be checked",
+			cut(fmt.Sprint(raw), 64))
 	}
 	return onText("pattern", text, re.MatchString), nil
 }
@@ -194,7 +195,7 @@ func patternRule(raw any) (schemaRule, error) {
 func onText(rule, name string, fits func(string) bool) schemaRule {
 	return func(_ *validation, value any) *schemaError {
 		if text, ok := value.(string); ok && !fits(text) {
-			return &schemaError{rule: rule, text: fmt.Sprintf("%q is not %q", cut(text, 64), name)}
+			return broken(rule, "%q is not %q", cut(text, 64), name)
 		}
 		return nil
 	}
@@ -210,7 +211,7 @@ func formatRule(raw any) (schemaRule, error) {
 		return nil, errors.New("not a string")
 	case name == "byte":
 		return onText("format", name, func(text string) bool {
-			_, err := base64.StdEncoding.Strict().DecodeString(text)
+			_, err := base64.StdEncoding.DecodeString(text)
 			return err == nil && !strings.ContainsAny(text, "\r\n")
 		}), nil
 	case name == "uri":
@@ -275,7 +276,7 @@ func requiredRule(raw any) (schemaRule, error) {
 		object, ok := value.(map[string]any)
 		for _, name := range names {
 			if _, there := object[name]; ok && !there {
-				return &schemaError{rule: "required", text: fmt.Sprintf("member %q is missing", name)}
+				return broken("required", "member %q is missing", name)
 			}
 		}
 		return nil
@@ -335,10 +336,10 @@ func (c *schemaCompiler) combined(word string, raw any) (schemaRule, error) {
 		case word == "allOf", fit == 1:
 			return nil
 		case fit == 0:
-			return &schemaError{rule: word, text: fmt.Sprintf("none of %d alternatives fits, "+
-				"the nearest fails %v", len(nodes), nearest)}
+			return broken(word, "none of %d alternatives fits, "+
+				"the nearest fails %v", len(nodes), nearest)
 		}
-		return &schemaError{rule: word, text: fmt.Sprintf("%d alternatives fit, not one", fit)}
+		return broken(word, "%d alternatives fit, not one", fit)
 	}, nil
 }
 

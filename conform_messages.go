@@ -169,7 +169,7 @@ func (c *messageCheck) received(line []byte) (faults []error) {
 		tell(c.message(value))
 	case []any:
 		if c.revision != batching || len(value) == 0 {
-			tell(errors.New("an array: only revision 2025-03-26 has them, with one message or more"))
+			tell(errors.New("an array: only 2025-03-26 has them, with one message or more"))
 			break
 		}
 		for _, part := range value {
@@ -298,7 +298,8 @@ func (c *messageCheck) validError(m map[string]any, code json.Number, revision s
 		return s.valid(definition, m)
 	}
 	number := parseDecimal(code)
-	reserved := number.compare(parseDecimal("-32099")) >= 0 && number.compare(parseDecimal("-32020")) <= 0
+	reserved := number.compare(parseDecimal("-32099")) >= 0 &&
+		number.compare(parseDecimal("-32020")) <= 0
 	if s.revision == modern && (reserved || code == "-32002") {
 		return fmt.Errorf("error code %s, which revision %s forbids", code, modern)
 	}
@@ -326,7 +327,8 @@ func (c *messageCheck) resultAnswer(m map[string]any) error {
 	definition, polymorphic := s.results[r.method], s.revision == modern
 	switch {
 	case definition == "":
-		return fmt.Errorf("a result, though revision %s has no method %q", revision, cut(r.method, 64))
+		return fmt.Errorf("a result, though revision %s has no method %q", s.revision,
+			cut(r.method, 64))
 	case polymorphic && s.mayAsk[r.method] && result["resultType"] == "input_required":
 		return c.inputRequired(s, result)
 	}
@@ -397,14 +399,16 @@ func (c *messageCheck) toolAnswer(r *openRequest, revision string, result map[st
 	schema := c.tools[revision+" "+r.tool]
 	if there && schema != nil {
 		if err := schema.valid(structured); err != nil {
-			return fmt.Errorf("structuredContent that the outputSchema of %q forbids: %w", r.tool, err)
+			return fmt.Errorf("structuredContent that the outputSchema of %q forbids: %w",
+				cut(r.tool, 64), err)
 		}
 	}
 	if result["isError"] == true {
 		return nil
 	}
 	if !there && schema != nil {
-		return fmt.Errorf("a success of %q without structuredContent, which its outputSchema demands", r.tool)
+		return fmt.Errorf("a success of %q without structuredContent, which its outputSchema demands",
+			cut(r.tool, 64))
 	}
 	if there && !hasText(result["content"], structured) {
 		return errors.New("structuredContent without the same JSON as text")

@@ -29,16 +29,14 @@ func (c *messageCheck) serverRequest(m map[string]any) error {
 	id := idKey(m["id"])
 	switch {
 	case s.requests[method] == "":
-		return fmt.Errorf("revision %s has no request %q to the client", s.revision, cut(method, 64))
+		return fmt.Errorf("revision %s has no request %q to the client", s.revision,
+			cut(method, 64))
 	case id == "":
 		return errors.New("the id is no string and no integer")
 	case c.asked[id]:
 		return errors.New("an id that the server has used before")
 	}
 	c.asked[id] = true
-	if err := s.valid("JSONRPCRequest", m); err != nil {
-		return err
-	}
 	return s.valid(s.requests[method], m)
 }
 
@@ -67,14 +65,13 @@ func (c *messageCheck) notification(m map[string]any) error {
 		return err
 	}
 	if s.notices[method] == "" {
-		return fmt.Errorf("revision %s has no notification %q of the server", s.revision, cut(method, 64))
+		return fmt.Errorf("revision %s has no notification %q of the server", s.revision,
+			cut(method, 64))
 	}
 	if !tagged && revision == modern && (strings.HasSuffix(method, "_changed") ||
-		strings.HasPrefix(method, "notifications/subscriptions/") || method == "notifications/resources/updated") {
+		strings.HasPrefix(method, "notifications/subscriptions/") ||
+		method == "notifications/resources/updated") {
 		return fmt.Errorf("%s without the id of its subscription", method)
-	}
-	if err := s.valid("JSONRPCNotification", m); err != nil {
-		return err
 	}
 	return s.valid(s.notices[method], m)
 }
@@ -90,7 +87,8 @@ func (c *messageCheck) progressOf(params map[string]any) (*openRequest, error) {
 			if token == "" || r.token != token {
 				continue
 			}
-			if isNumber && r.progress != "" && parseDecimal(progress).compare(parseDecimal(r.progress)) <= 0 {
+			if isNumber && r.progress != "" &&
+				parseDecimal(progress).compare(parseDecimal(r.progress)) <= 0 {
 				return nil, errors.New("progress that does not increase")
 			}
 			r.progress = progress
@@ -104,7 +102,9 @@ func (c *messageCheck) progressOf(params map[string]any) (*openRequest, error) {
 // acknowledgement comes first, and once.
 func (c *messageCheck) subscriptionOf(id any, method string) (*openRequest, error) {
 	open := c.open[idKey(id)]
-	i := slices.IndexFunc(open, func(r *openRequest) bool { return r.method == "subscriptions/listen" })
+	i := slices.IndexFunc(open, func(r *openRequest) bool {
+		return r.method == "subscriptions/listen"
+	})
 	if i < 0 {
 		return nil, errors.New("a notification of a subscription that does not exist")
 	}

@@ -36,6 +36,10 @@ func (e *schemaError) Error() string {
 	return fmt.Sprintf("at %q: %s: %s", e.pointer, e.rule, e.text)
 }
 
+func broken(rule, format string, args ...any) *schemaError {
+	return &schemaError{rule: rule, text: fmt.Sprintf(format, args...)}
+}
+
 // below puts the name of a member or item in front of the pointer.
 func (e *schemaError) below(name string) *schemaError {
 	if e != nil {
@@ -63,7 +67,7 @@ type validation struct {
 func (v *validation) check(n *schemaNode, value any) *schemaError {
 	v.steps++
 	if v.spent() {
-		return &schemaError{rule: "limit", text: "the schema takes too much work"}
+		return broken("limit", "the schema takes too much work")
 	}
 	v.depth++
 	defer func() { v.depth-- }()
@@ -83,7 +87,7 @@ func (n *schemaNode) valid(value any) error {
 	v := new(validation)
 	err := v.check(n, value)
 	if err == nil && v.steps > schemaSteps {
-		err = &schemaError{rule: "limit", text: "the schema takes too much work"}
+		err = broken("limit", "the schema takes too much work")
 	}
 	if err != nil {
 		return err // a nil *schemaError would not be a nil error
@@ -135,14 +139,14 @@ func (c *schemaCompiler) compile(raw any) (*schemaNode, error) {
 		return new(schemaNode), nil
 	}
 	if raw == false {
-		return &schemaNode{[]schemaRule{never}}, nil
+		return &schemaNode{[]schemaRule{neverValid}}, nil
 	}
 	schema, ok := raw.(map[string]any)
 	if !ok {
 		return nil, fmt.Errorf("a schema is an object, true or false, not %s", typeOf(raw))
 	}
 	for _, word := range slices.Sorted(maps.Keys(schema)) {
-		if !slices.Contains(keywords, word) && !slices.Contains(annotations, word) &&
+		if !slices.Contains(schemaKeywords, word) && !slices.Contains(schemaAnnotations, word) &&
 			!strings.HasPrefix(word, "x-") {
 			return nil, fmt.Errorf("unknown keyword %q", word)
 		}
@@ -151,7 +155,7 @@ func (c *schemaCompiler) compile(raw any) (*schemaNode, error) {
 		return nil, err
 	}
 	n := new(schemaNode)
-	for _, word := range keywords {
+	for _, word := range schemaKeywords {
 		if _, there := schema[word]; !there {
 			continue
 		}
@@ -166,8 +170,8 @@ func (c *schemaCompiler) compile(raw any) (*schemaNode, error) {
 	return n, nil
 }
 
-func never(*validation, any) *schemaError {
-	return &schemaError{rule: "false", text: "nothing is allowed here"}
+func neverValid(*validation, any) *schemaError {
+	return broken("false", "nothing is allowed here")
 }
 
 // checkDialect refuses a schema in a language of its own: "unknown dialect".
@@ -276,7 +280,8 @@ func (s *mcpSchema) readResults(definitions map[string]any) {
 		if definitions[name+"Result"] != nil {
 			s.results[method] = name + "Result"
 		}
-		for _, one := range refsOf(objectAt(definitions, name+"ResultResponse", "properties", "result")) {
+		response := objectAt(definitions, name+"ResultResponse", "properties", "result")
+		for _, one := range refsOf(response) {
 			if one == "InputRequiredResult" {
 				s.mayAsk[method] = true
 			}

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// exact decodes a value of a test.
-func exact(t testing.TB, text string) any {
+// decodeTest decodes a value of a test.
+func decodeTest(t testing.TB, text string) any {
 	t.Helper()
 	value, err := decodeExact([]byte(text))
 	if err != nil {
@@ -23,8 +23,8 @@ func exact(t testing.TB, text string) any {
 	return value
 }
 
-// wantError compares an error with the text that it is to have in it; "" is none.
-func wantError(t *testing.T, err error, want string) {
+// wantFault compares an error with the text that it is to have in it; "" is none.
+func wantFault(t *testing.T, err error, want string) {
 	t.Helper()
 	if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 		t.Errorf("error %v, want %q", err, want)
@@ -69,7 +69,7 @@ func TestSchemaFiles(t *testing.T) {
 func TestSchemaForUnknownRevision(t *testing.T) {
 	for _, revision := range []string{"1900-01-01", "", "../schema/2025-06-18", "LICENSE"} {
 		_, err := schemaFor(revision)
-		wantError(t, err, fmt.Sprintf("no schema for revision %q", revision))
+		wantFault(t, err, fmt.Sprintf("no schema for revision %q", revision))
 	}
 }
 
@@ -146,8 +146,8 @@ func TestSchemaLoad(t *testing.T) {
 		{`[]`, `a schema is an object, true or false, not array`},
 	} {
 		t.Run(test.schema, func(t *testing.T) {
-			_, _, err := compileSchema(exact(t, test.schema))
-			wantError(t, err, test.want)
+			_, _, err := compileSchema(decodeTest(t, test.schema))
+			wantFault(t, err, test.want)
 		})
 	}
 }
@@ -162,6 +162,7 @@ func TestSchemaKeywords(t *testing.T) {
 		{`{"type":["string","integer"]}`, `1`, ""},
 		{`{"type":["string","integer"]}`, `null`, `want string or integer, have null`},
 		{`{"type":"integer"}`, `1.0`, ""},
+		{`{"type":"integer"}`, `0e-9`, ""},
 		{`{"type":"integer"}`, `12e-1`, `have number`},
 		{`{"type":"integer"}`, `1e999999999999999999999`, ""},
 		{`{"type":"number"}`, `1`, ""},
@@ -189,6 +190,7 @@ func TestSchemaKeywords(t *testing.T) {
 		{`{"pattern":"^a+$"}`, `"ab"`, `pattern`},
 		{`{"format":"byte"}`, `"QUI="`, ""},
 		{`{"format":"byte"}`, `"QUI"`, `format: "QUI" is not "byte"`},
+		{`{"format":"byte"}`, `"QU\nI="`, `format`},
 		{`{"format":"uri"}`, `"keepmum://docs/a"`, ""},
 		{`{"format":"uri"}`, `"docs/a"`, `format`},
 		{`{"format":"uri"}`, `"http://a/b c"`, `format`},
@@ -219,13 +221,16 @@ func TestSchemaKeywords(t *testing.T) {
 		{`{"anyOf":[{"$ref":"#"},{"$ref":"#"}]}`, `1`, `too much work`},
 		{`{"anyOf":[{"items":{"$ref":"#"}},{"items":{"$ref":"#"}},true]}`,
 			strings.Repeat("[", 200) + strings.Repeat("]", 200), ""},
+		{`{"$defs":{"x":{"anyOf":[{"minItems":1,"items":{"$ref":"#/$defs/x"}},` +
+			`{"minItems":1,"items":{"$ref":"#/$defs/x"}}]}},"oneOf":[true,{"$ref":"#/$defs/x"}]}`,
+			strings.Repeat("[", 100) + strings.Repeat("]", 100), `too much work`},
 	} {
 		t.Run(test.schema, func(t *testing.T) {
-			node, _, err := compileSchema(exact(t, test.schema))
+			node, _, err := compileSchema(decodeTest(t, test.schema))
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantError(t, node.valid(exact(t, test.value)), test.want)
+			wantFault(t, node.valid(decodeTest(t, test.value)), test.want)
 		})
 	}
 }
@@ -252,7 +257,7 @@ func TestSchemaDefinitions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantError(t, s.valid(test.definition, exact(t, test.value)), test.want)
+			wantFault(t, s.valid(test.definition, decodeTest(t, test.value)), test.want)
 		})
 	}
 }
@@ -276,7 +281,7 @@ func TestDecodeExact(t *testing.T) {
 		{strings.Repeat("[", 20000) + strings.Repeat("]", 20000), `not JSON in UTF-8`},
 	} {
 		_, err := decodeExact([]byte(test.text))
-		t.Run(cut(test.text, 40), func(t *testing.T) { wantError(t, err, test.want) })
+		t.Run(cut(test.text, 40), func(t *testing.T) { wantFault(t, err, test.want) })
 	}
 }
 
@@ -289,11 +294,11 @@ func TestDecimal(t *testing.T) {
 		for j, bs := range numbers {
 			for _, a := range as {
 				for _, b := range bs {
-					got := parseDecimal(exact(t, a).(json.Number)).compare(parseDecimal(exact(t, b).(json.Number)))
+					got := parseDecimal(decodeTest(t, a).(json.Number)).compare(parseDecimal(decodeTest(t, b).(json.Number)))
 					if got < 0 != (i < j) || got > 0 != (i > j) {
 						t.Errorf("%s compared with %s is %d", a, b, got)
 					}
-					if equalJSON(exact(t, a), exact(t, b)) != (i == j) {
+					if equalJSON(decodeTest(t, a), decodeTest(t, b)) != (i == j) {
 						t.Errorf("%s equal to %s is %v", a, b, i != j)
 					}
 				}
