@@ -167,6 +167,7 @@ func TestMessagesIDs(t *testing.T) {
 		{"answered twice", ping + "< " + answerEmpty, answerEmpty, "has been answered"},
 		{"a result, then an error", ping + "< " + answerEmpty, answerNoMethod, "has been answered"},
 		{"asked twice", ping + "> " + `{"jsonrpc":"2.0","id":1,"method":"x"}` + "\n< " + answerNoMethod, answerEmpty, ""},
+		{"asked twice, and the first is answered", ping + `> {"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}`, answerEmpty, ""},
 		{"asked again", ping + "< " + answerEmpty + "\n" + `> {"jsonrpc":"2.0","id":1,"method":"ping"}`, answerEmpty, ""},
 		{"a notification answered", sessionOf(legacy[3]), answerEmpty, "not requested"},
 		{"an escaped id", sessionOf(legacy[3]) + `> {"jsonrpc":"2.0","id":"é","method":"ping"}`, `{"jsonrpc":"2.0","id":"\u00e9","result":{}}`, ""},
