@@ -407,7 +407,7 @@ func (c *messageCheck) toolAnswer(r *openRequest, revision string, result map[st
 		return nil
 	}
 	if !there && schema != nil {
-		return fmt.Errorf("a success of %q, which has an outputSchema, without structuredContent",
+		return fmt.Errorf("a success of %q without structuredContent, despite its schema",
 			cut(r.tool, 64))
 	}
 	if there && !hasText(result["content"], structured) {
