@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -23,6 +24,7 @@ type conformClient struct {
 	lastID   int
 	calls    map[string]int // label to id
 	tools    map[int]string // id to the tool's name in SPEC §9.2
+	partial  string         // of a line that is being written
 
 	mu       sync.Mutex // guards what follows
 	messages []*received
@@ -57,7 +59,7 @@ func (r *caseRun) startServer(name, program string) (*conformClient, error) {
 	}
 	c := &conformClient{r: r, name: name, revision: r.revision, lastID: firstClientID,
 		calls: map[string]int{}, tools: map[int]string{}, grew: make(chan struct{}),
-		checks: &messageCheck{}}
+		checks: newMessageCheck()}
 	argv := append([]string{relay, "conform-relay", "--"}, r.server...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = r.project, append(r.env(), testOnlyEnv...)
@@ -136,14 +138,16 @@ func (c *conformClient) take(line []byte, whole bool) {
 // write sends a line as it is.
 func (c *conformClient) write(line string) error {
 	c.r.note("%s -> %s", c.name, cut(line, 4000))
-	c.mu.Lock()
-	c.checks.sent([]byte(line))
-	c.mu.Unlock()
 	return c.raw(line + "\n")
 }
 
 // raw sends bytes; a server that takes none for ten seconds hangs.
 func (c *conformClient) raw(text string) error {
+	lines := strings.Split(c.partial+text, "\n")
+	for _, line := range lines[:len(lines)-1] {
+		c.checks.sent([]byte(line))
+	}
+	c.partial = lines[len(lines)-1]
 	done := make(chan error, 1)
 	go func() {
 		_, err := io.WriteString(c.in, text)
