@@ -24,11 +24,11 @@ type conformClient struct {
 	lastID   int
 	calls    map[string]int // label to id
 	tools    map[int]string // id to the tool's name in SPEC §9.2
-	partial  string         // of a line that is being written
 
 	mu       sync.Mutex // guards what follows
 	messages []*received
 	checks   *messageCheck
+	unended  string // what was written of a line
 	grew     chan struct{}
 	ended    bool
 }
@@ -141,13 +141,24 @@ func (c *conformClient) write(line string) error {
 	return c.raw(line + "\n")
 }
 
+// wrote tells the checks of each line that is whole.
+func (c *conformClient) wrote(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		end, rest, whole := strings.Cut(text, "\n")
+		c.unended += end
+		if !whole {
+			return
+		}
+		c.checks.sent([]byte(c.unended))
+		c.unended, text = "", rest
+	}
+}
+
 // raw sends bytes; a server that takes none for ten seconds hangs.
 func (c *conformClient) raw(text string) error {
-	lines := strings.Split(c.partial+text, "\n")
-	for _, line := range lines[:len(lines)-1] {
-		c.checks.sent([]byte(line))
-	}
-	c.partial = lines[len(lines)-1]
+	c.wrote(text)
 	done := make(chan error, 1)
 	go func() {
 		_, err := io.WriteString(c.in, text)
