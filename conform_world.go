@@ -126,8 +126,12 @@ func (r *caseRun) value(name string) (string, bool) {
 	if name == "meta" {
 		return string((&conformClient{}).meta()), true
 	}
-	if name == "question" {
+	switch {
+	case name == "question":
 		return r.question.text, true
+	case name == "policy" && r.sub.Policy != "":
+		path, err := expand(r.sub.Policy, false, r.value)
+		return path, err == nil
 	}
 	kind, rest, _ := strings.Cut(name, ".")
 	if kind == "value" {
