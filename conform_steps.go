@@ -120,7 +120,7 @@ func needsTool(s caseStep) []string {
 func needsAnswer(s caseStep) []string {
 	f := strings.Fields(s.rest)
 	at := 0
-	if s.verb == "ask" {
+	if s.verb == "ask" || len(f) > 0 && f[0] == "not" { // offered not ANSWER
 		at = 1
 	}
 	if len(f) <= at || f[at] == "nothing" {

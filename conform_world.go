@@ -56,7 +56,8 @@ type caseProcess struct {
 	cmd      *exec.Cmd
 	terminal *os.File // the other end of its terminal
 	out, err *tape
-	private  bool // a reader: values in its output are no leak
+	copied   chan struct{} // closed when all of its terminal was read
+	private  bool          // a reader: values in its output are no leak
 	ended    chan struct{}
 	exit     int
 }
@@ -69,6 +70,12 @@ func newCaseProcess(name string, cmd *exec.Cmd) *caseProcess {
 func (p *caseProcess) wait() {
 	p.cmd.Wait()
 	p.exit = p.cmd.ProcessState.ExitCode()
+	if p.copied != nil {
+		select {
+		case <-p.copied:
+		case <-time.After(time.Second): // somebody else holds the terminal
+		}
+	}
 	p.out.end()
 	p.err.end()
 	close(p.ended)
@@ -238,7 +245,11 @@ func (r *caseRun) startAtTerminal(name string, cmd *exec.Cmd) (*caseProcess, err
 	}
 	r.note("start %s %q in a terminal", name, cmd.Args)
 	r.procs[name] = p
-	go io.Copy(p.out, master)
+	p.copied = make(chan struct{})
+	go func() {
+		io.Copy(p.out, master)
+		close(p.copied)
+	}()
 	go p.wait()
 	return p, nil
 }
