@@ -22,20 +22,20 @@ const stateless = "2026-07-28"
 // subject tells how an implementation is started, asked and answered, and what
 // it lacks. docs/conformance.md describes each member.
 type subject struct {
-	Name, About string
-	Revisions   []string
-	Env         map[string]string
-	Keeper      *subjectKeeper
-	Approve     *subjectApprove
-	Seed        *subjectSeed
-	Tools       map[string]*subjectTool // by their names in SPEC §9.2; null: there is none
-	Policy      string                  // path of the policy file (SPEC §6)
-	Audit       string                  // path of the log (SPEC §10)
-	Commands    map[string][]string
-	Has         []string          // what nothing else here shows
-	Lacks       map[string]string // needs that are not met, with the reason
-	Leaves      []string          // patterns of files that may stay in the home
-	Screen      []string          // patterns of what a terminal may get besides text
+	Name, Version, About string
+	Revisions            []string
+	Env                  map[string]string
+	Keeper               *subjectKeeper
+	Approve              *subjectApprove
+	Seed                 *subjectSeed
+	Tools                map[string]*subjectTool // by their names in SPEC §9.2; null: there is none
+	Policy               string                  // path of the policy file (SPEC §6)
+	Audit                string                  // path of the log (SPEC §10)
+	Commands             map[string][]string
+	Has                  []string          // what nothing else here shows
+	Lacks                map[string]string // needs that are not met, with the reason
+	Leaves               []string          // patterns of files that may stay in the home
+	Screen               []string          // patterns of what a terminal may get besides text
 }
 
 // subjectKeeper is the process that asks. Without it the server asks by itself.
@@ -265,4 +265,9 @@ func renamed(object map[string]json.RawMessage, names map[string]string, back bo
 		out[name] = value
 	}
 	return out
+}
+
+// manual reports whether a person has to do what the suite tells.
+func (s *subject) manual() bool {
+	return s.Keeper != nil && s.Keeper.Manual != "" || s.Approve != nil && s.Approve.Kind == "manual"
 }

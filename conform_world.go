@@ -19,9 +19,6 @@ import (
 // common one may wait as long as that.
 const stepPatience = 10 * time.Second
 
-// testOnlyEnv is what our own executable needs to be itself in a test binary.
-var testOnlyEnv []string
-
 // caseRun is one case in one revision: a folder, the subject's processes, and
 // all that they said.
 type caseRun struct {
