@@ -137,7 +137,7 @@ func (w *world) hold(n int, method string) (end func()) {
 }
 
 // TestReplacedProgram: who connects and then runs another program does not
-// speak in its name, not even in that of our own commands.
+// speak in its name, not even in that of our own commands. [SOC-5]
 func TestReplacedProgram(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -152,6 +152,7 @@ func TestReplacedProgram(t *testing.T) {
 
 // TestIdleConnectionsMakeRoom: the one that was idle longest, here with half a
 // line, goes when there are too many, and no process has more than its share.
+// [SOC-12] [SOC-13]
 func TestIdleConnectionsMakeRoom(t *testing.T) {
 	w := newWorld(t)
 	w.unlock()
@@ -195,7 +196,7 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 }
 
 // TestBusyConnectionsStay: with a request under way on each, one more is told
-// so, and is not told that keepmum is locked.
+// so, and is not told that keepmum is locked. [SOC-13] [SOC-18]
 func TestBusyConnectionsStay(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -217,7 +218,7 @@ func TestBusyConnectionsStay(t *testing.T) {
 	waitFor(t, "room", func() bool { _, _, code := w.done(w.command("status")); return code == 0 })
 }
 
-// TestSameIDTwice: the end of one would withdraw the other.
+// TestSameIDTwice: the end of one would withdraw the other. [SOC-9]
 func TestSameIDTwice(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -238,7 +239,7 @@ func TestSameIDTwice(t *testing.T) {
 	}
 }
 
-// TestOtherBuild: a command of another keepmum is told what to do.
+// TestOtherBuild: a command of another keepmum is told what to do. [SOC-19]
 func TestOtherBuild(t *testing.T) {
 	w := newWorld(t)
 	w.unlock()
@@ -258,7 +259,7 @@ func TestOtherBuild(t *testing.T) {
 }
 
 // TestPasswdAfterAKilledKeeper: the lines that the vault does not know of yet
-// stay good under their own key.
+// stay good under their own key. [VLT-23]
 func TestPasswdAfterAKilledKeeper(t *testing.T) {
 	const second = "another passphrase"
 	w := newWorld(t)
