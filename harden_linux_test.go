@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -74,6 +75,47 @@ func TestWhoIsDumpable(t *testing.T) {
 		p.master.WriteString("\x03")
 		p.ends()
 	}
+}
+
+func init() {
+	// A client that protects itself as a keeper does, with a bridge of its own.
+	helpers["hidden client"] = func() {
+		runtimeHide()
+		self, _ := os.Executable()
+		cmd := exec.Command(self, "mcp")
+		cmd.Stdin, cmd.Stdout = os.Stdin, os.Stdout
+		for _, v := range os.Environ() {
+			if !strings.HasPrefix(v, "KEEPMUM_TEST_HELPER=") {
+				cmd.Env = append(cmd.Env, v)
+			}
+		}
+		cmd.Env = append(cmd.Env, "KEEPMUM_TEST_HELPER=main")
+		check(cmd.Run())
+	}
+}
+
+// TestHiddenClient: the prompt says so, and no grant outlives it. [SOC-22]
+func TestHiddenClient(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may look into every process")
+	}
+	w := newWorld(t)
+	p := w.unlock()
+	cmd := w.helper("hidden client")
+	in, err := cmd.StdinPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() { in.Close(); cmd.Wait() })
+	fmt.Fprintln(in, initialize)
+	fmt.Fprintln(in, toolCall(1, "authenticate", "{}"))
+	text := p.asked("connect")
+	if strings.Count(text, "(cannot be read)") != 2 {
+		t.Errorf("the question does not say what is hidden: %s", text)
+	}
+	if strings.Contains(text, "[t]imed") || strings.Contains(text, "[u]ntil") || !strings.Contains(text, "[p]rocess") {
+		t.Errorf("what is offered: %s", text)
+	}
+	p.presses("n")
 }
 
 // TestUnderADebugger: who is to hold the key does not start. [KPR-11]

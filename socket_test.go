@@ -103,7 +103,8 @@ func init() {
 			os.Exit(1)
 		}
 		fmt.Fprintln(conn, `{"jsonrpc":"2.0","id":1,"method":"status"}`)
-		io.Copy(os.Stdout, conn)
+		answer, _ := bufio.NewReader(conn).ReadString('\n')
+		fmt.Print(answer)
 	}
 	// Connects, and then runs another program or itself with other arguments,
 	// which asks for something on that connection.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -184,6 +185,48 @@ func TestIdleLockWaits(t *testing.T) {
 	}
 	cmd.Wait()
 	p.sees("locked: nothing was approved")
+}
+
+// TestNothingIsApprovedInALock: not even by a key that was pressed before.
+// [KPR-19]
+func TestNothingIsApprovedInALock(t *testing.T) {
+	self, err := lookup(os.Getpid())
+	must(t, err)
+	defer self.close()
+	v := newVault(t)
+	k, err := newKeeper(filepath.Dir(v.path), "", v, mergePolicy(nil, nil))
+	must(t, err)
+	defer k.audit.close()
+	k.asker = ownYes{}
+	ask := func() error {
+		_, err := k.allow(t.Context(), &request{actor: self, via: viaCommand, action: actList})
+		return err
+	}
+	must(t, ask())
+	k.locked.Store(true)
+	if err := ask(); !errors.Is(err, &wireError{Code: codeLocked}) {
+		t.Errorf("a yes as the keeper locks: %v", err)
+	}
+}
+
+// TestNewImageAfterAnIdleLock: the same process runs a program that starts
+// anew. [KPR-22]
+func TestNewImageAfterAnIdleLock(t *testing.T) {
+	w := newWorld(t)
+	w.policy(`{"idleLock":"1s"}`)
+	p := w.unlock()
+	cmdline := func() string {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.cmd.Process.Pid))
+		return string(text)
+	}
+	if before := cmdline(); before == "" {
+		t.Skip("no /proc")
+	} else if p.sees("press Enter to unlock again"); cmdline() == before {
+		t.Errorf("still %q", before)
+	}
+	p.type_("", "\r")
+	p.type_("passphrase: $", testPass+"\r")
+	p.sees(`Ctrl-C locks\.`)
 }
 
 // TestNothingOutlivesALock: neither a grant nor a never. [KPR-20]
