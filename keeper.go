@@ -90,7 +90,8 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	if !done {
 		a = k.asker.ask(ctx, r, d.passphrase, k.patience(r))
 	}
-	if k.locked.Load() { // [KPR-19]: a key was pressed as the lock began
+	// [KPR-19]: a key may have been pressed as the lock began.
+	if k.locked.Load() {
 		a = no("locked")
 	}
 	// "Written before a delivery: no record, no delivery" (SPEC §10).
