@@ -67,8 +67,8 @@ func (e exitError) Error() string { return "" }
 var errSilent = errors.New("")
 
 func main() {
-	// Before anything else: another process of the user that opens our memory
-	// first keeps it (SPEC §12).
+	// [KPR-10]: before anything else, as another process of the user that opens
+	// our memory first keeps it (SPEC §12).
 	if len(os.Args) > 1 && (os.Args[1] == "unlock" || os.Args[1] == "passwd") {
 		denyTracing() // harden says what went wrong
 	}
