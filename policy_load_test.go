@@ -9,6 +9,7 @@ import (
 	"testing"
 )
 
+// [POL-1] [POL-2] [POL-4]
 func TestParsePolicy(t *testing.T) {
 	const actionMust = `"action" must be a list of some of ["connect" "list" "create" "rename" "append" "remove"` +
 		` "delete" "mount" "unmount" "import" "read" "run" "export"], not `
@@ -108,6 +109,7 @@ func TestParsePolicy(t *testing.T) {
 	}
 }
 
+// [POL-2] [POL-3]
 func TestLoadPolicy(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
@@ -151,6 +153,7 @@ func TestLoadPolicy(t *testing.T) {
 }
 
 // TestLoadPolicyOwner checks that the administrator's file must be root's.
+// [POL-2]
 func TestLoadPolicyOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.json")
 	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
@@ -175,6 +178,7 @@ func TestLoadPolicyOwner(t *testing.T) {
 }
 
 // TestLoadPolicyLinks checks that a rule about a link is about its target.
+// [POL-5]
 func TestLoadPolicyLinks(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
