@@ -224,6 +224,30 @@ func TestPipesOddReaders(t *testing.T) {
 	}
 }
 
+// TestPipesCommentFirst: until the comment was read, nothing else is there.
+// [DLV-12]
+func TestPipesCommentFirst(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		if got := startHelper(t, "first", e.file).wait(); got != "# test\n" {
+			t.Errorf("the first read of the file gave %.40q", got)
+		}
+	})
+}
+
+// TestPipesLookOnly: who has closed the file again is not asked about. [DLV-5]
+func TestPipesLookOnly(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		e.mu.Lock() // the open is handled when the process has ended
+		startHelper(t, "touch", e.file).wait()
+		e.mu.Unlock()
+		waitFor(t, "the record", func() bool { return e.keeper.all() != "" })
+		if e.keeper.all() != endAbandoned || e.keeper.questions() != "" {
+			t.Errorf("it ended %q, asked about %q", e.keeper.all(), e.keeper.questions())
+		}
+		e.mustRead(t)
+	})
+}
+
 // [DLV-3]
 func TestPipesTooManyReaders(t *testing.T) {
 	e := newEngine(t, false)
@@ -286,6 +310,10 @@ func TestPipesTimes(t *testing.T) {
 			st, err := os.Stat(e.file)
 			if err != nil || !st.ModTime().Equal(want) || st.Mode() != os.ModeNamedPipe|0o600 {
 				t.Errorf("%s: %v, %v, want %v", when, st, err, want)
+			}
+			var times unix.Stat_t
+			if err := unix.Stat(e.file, &times); err != nil || times.Atim.Nano() != want.Add(time.Second).UnixNano() {
+				t.Errorf("%s: accessed at %v, %v, want a second after %v", when, times.Atim, err, want)
 			}
 		}
 		check("at first", changedTime)

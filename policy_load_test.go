@@ -209,3 +209,29 @@ func TestLoadPolicyLinks(t *testing.T) {
 		t.Errorf("rules are about %q, want %q", got, want)
 	}
 }
+
+// TestPolicyCommand: what is in force, and what a request would get, with the
+// place that says so. [POL-12]
+func TestPolicyCommand(t *testing.T) {
+	w := newWorld(t)
+	w.policy("{\"mcp\": true, \"sensitive\": [\"prod-*\"],\n \"rules\": [\n" +
+		"  {\"action\": [\"delete\"], \"decision\": \"deny\"}]}")
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"policy"}, []string{"mcp true ~/home/policy.json:1", "idleLock 30m0s default",
+			`sensitive ["prod-*"] ~/home/policy.json:1`,
+			`rule {"action":["delete"],"decision":"deny"} ~/home/policy.json:3`}},
+		{[]string{"policy", "test", "delete", "acme"}, []string{"deny: ~/home/policy.json:3"}},
+		{[]string{"policy", "test", "read", "prod-eu"}, []string{"ask: no rule a yes costs the passphrase"}},
+	} {
+		out, errOut, code := w.done(w.command(c.args...))
+		text := strings.Join(strings.Fields(out), " ")
+		for _, want := range c.want {
+			if code != 0 || !strings.Contains(text, want) {
+				t.Errorf("%q: %d %s%s, want %q", c.args, code, out, errOut, want)
+			}
+		}
+	}
+}
