@@ -158,8 +158,11 @@ func TestQuestionEnds(t *testing.T) {
 			got := d.puts(ctx, numbered(1), false)
 			time.Sleep(301 * time.Millisecond)
 			c.end(d, cancel)
-			a := <-got
 			synctest.Wait()
+			if len(got) == 0 {
+				t.Errorf("%s: the question stays", c.name)
+			}
+			a := <-got
 			if a.yes() || a.by != c.by || d.stopped != c.stopped || !strings.Contains(d.shows(), c.shows) {
 				t.Errorf("%s: %+v, locked by %q; the screen:\n%s", c.name, a, d.stopped, d.shows())
 			}
@@ -266,6 +269,9 @@ func TestYesCostsPassphrase(t *testing.T) {
 					t.Errorf("%q: answered before %s", c.typed, pass)
 				}
 				d.types(pass + "\r")
+			}
+			if len(got) == 0 {
+				t.Errorf("%q: no answer yet", c.typed)
 			}
 			if a := <-got; a.word != c.word {
 				t.Errorf("%q: %+v", c.typed, a)
