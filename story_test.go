@@ -43,7 +43,7 @@ func (w *world) reads(path string) (cmd *exec.Cmd, out *bytes.Buffer) {
 }
 
 // TestStory is the main job: an agent prepares, the program reads, the agent
-// does not.
+// does not. [GRT-3] [DLV-18] [DLV-19] [MNT-12]
 func TestStory(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -247,7 +247,7 @@ func (w *world) sweepFiles() {
 }
 
 // TestKeeperKilled: no FIFO is left, a waiting reader has its end, and the
-// next unlock serves again. [KPR-23]
+// next unlock serves again. [KPR-23] [MNT-12]
 func TestKeeperKilled(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
