@@ -40,7 +40,7 @@ func init() {
 	helpers["main"] = func() {
 		testOnlyMinLn, testOnlyLn = 4, 4
 		earlyKey = testEarlyKey
-		testOnlyReaperEnv = []string{"KEEPMUM_TEST_HELPER=main"}
+		testOnlyEnv = []string{"KEEPMUM_TEST_HELPER=main"}
 		if admin := os.Getenv("KEEPMUM_TEST_ADMIN"); admin != "" {
 			adminPolicy = admin
 		}

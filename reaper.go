@@ -32,8 +32,8 @@ const (
 	runLockName    = "lock"                 // in a run folder, locked by its living keeper
 )
 
-// testOnlyReaperEnv makes the test binary a reaper.
-var testOnlyReaperEnv []string
+// testOnlyEnv makes the test binary this program again.
+var testOnlyEnv []string
 
 // reapList is one line of the pipe: all that the child is to remove. A later
 // line takes the place of an earlier one.
@@ -82,7 +82,7 @@ func (r *reaper) start() error {
 	}
 	defer in.Close()
 	cmd := exec.Command(exe, "reaper")
-	cmd.Dir, cmd.Stdin, cmd.Env = "/", in, append([]string{"LC_ALL=C"}, testOnlyReaperEnv...)
+	cmd.Dir, cmd.Stdin, cmd.Env = "/", in, append([]string{"LC_ALL=C"}, testOnlyEnv...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		out.Close()

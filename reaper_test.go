@@ -16,7 +16,7 @@ import (
 func init() {
 	helpers["reaper"] = func() { runReaper(os.Stdin) }
 	helpers["doomed-keeper"] = doomedKeeper
-	testOnlyReaperEnv = []string{"KEEPMUM_TEST_HELPER=reaper"}
+	testOnlyEnv = []string{"KEEPMUM_TEST_HELPER=reaper"}
 }
 
 // doomedKeeper mounts ten FIFOs of the folder in its environment, says which run
