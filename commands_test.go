@@ -184,6 +184,22 @@ func TestImportError(t *testing.T) {
 	}
 }
 
+// TestLockReturns when all is gone, and not before. [CLI-13]
+func TestLockReturns(t *testing.T) {
+	w, p, path := mounted(t, "")
+	out, errOut, code := w.done(w.command("lock"))
+	_, err := os.Lstat(path)
+	if code != 0 || out != "locked\n" || !os.IsNotExist(err) {
+		t.Errorf("lock: %d %q %q, the mount %v", code, out, errOut, err)
+	}
+	if left, err := os.ReadDir(filepath.Join(w.home, "run")); err != nil || len(left) > 0 {
+		t.Errorf("of the pipes are left %v, %v", left, err)
+	}
+	lock := holdLock(t, w.home, "") // fails while the keeper has it
+	lock.Close()
+	p.ends()
+}
+
 // TestEveryCommandIsTold by the help and by each completion script. [CLI-12]
 func TestEveryCommandIsTold(t *testing.T) {
 	for _, cmd := range commands {

@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -124,4 +128,43 @@ func TestAgentValues(t *testing.T) {
 		t.Errorf("set: %d %q", code, errOut)
 	}
 	p.nothingAsked()
+}
+
+// TestNothingRuns of what stands in arguments: names, values and paths that a
+// shell would run. [TUL-7]
+func TestNothingRuns(t *testing.T) {
+	const run = "$(touch ran)`touch ran`;touch ran;"
+	w := newWorld(t)
+	p := w.unlock()
+	c := w.client()
+	c.connect(p, "p")
+	folder := filepath.Join(w.project, run)
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	git := exec.Command("git", "init", "-q")
+	git.Dir = folder
+	if out, err := git.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	made, _ := c.asked(p, "create", "o", "create_environment", map[string]any{"environmentName": run})
+	env := map[string]any{"environmentId": made["environmentId"]}
+	if _, text := c.asked(p, "append", "o", "append_variables", with(env, "variables", one("name", "A", "value", run))); text != "" {
+		t.Error(text)
+	}
+	path := filepath.Join(folder, "-x"+run)
+	if _, text := c.asked(p, "mount", "o", "create_local_env_file", with(with(env, "environmentName", run), "mountPath", path)); text != "" {
+		t.Error(text)
+	}
+	cmd, out := w.reads(path)
+	p.answers("read", "o")
+	if want := "# keepmum: " + run + "\nA='" + run + "'\n"; cmd.Wait() != nil || out.String() != want {
+		t.Errorf("the text is %q, want %q", out, want)
+	}
+	filepath.WalkDir(w.dir, func(path string, e fs.DirEntry, err error) error {
+		if e != nil && e.Name() == "ran" {
+			t.Errorf("something ran: %s", path)
+		}
+		return nil
+	})
 }
