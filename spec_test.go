@@ -6,7 +6,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -163,15 +162,6 @@ func specRequirements(t *testing.T) map[string]requirement {
 	return byID
 }
 
-const casesFolder = "conform/cases"
-
-// conformIsHere reports whether the conformance cases are there: until then
-// what only they test has no test.
-func conformIsHere() bool {
-	_, err := os.Stat(casesFolder)
-	return err == nil
-}
-
 // caseHeaders returns the headers of a conformance case. They end at the first
 // empty line or comment; an indented line continues the one before.
 func caseHeaders(text string) map[string]string {
@@ -201,9 +191,9 @@ func citations(t *testing.T, tests bool) map[string][]string {
 			cited[m[1]] = append(cited[m[1]], name)
 		}
 	}
-	cases, err := filepath.Glob(casesFolder + "/*.txt")
-	if err != nil || conformIsHere() && len(cases) == 0 {
-		t.Fatalf("no cases in %s, %v", casesFolder, err)
+	cases, err := filepath.Glob("conform/cases/*.txt")
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases in conform/cases, %v", err)
 	}
 	for _, name := range cases {
 		headers := caseHeaders(readDoc(t, name))
@@ -235,17 +225,12 @@ func TestCitedRequirements(t *testing.T) {
 	}
 }
 
-// TestRequirementsAreTested: what MUST be is cited by a test or by a case. What
-// only cases can show is logged for as long as there are none.
+// TestRequirementsAreTested: what MUST be is cited by a test or by a case.
 func TestRequirementsAreTested(t *testing.T) {
 	cited := citations(t, true)
-	report := t.Errorf
-	if !conformIsHere() {
-		report = t.Logf
-	}
 	for id, r := range specRequirements(t) {
 		if r.level == "MUST" && cited[id] == nil {
-			report("SPEC.md:%d: no test and no case cites [%s]: %.70s…", r.line, id, r.text)
+			t.Errorf("SPEC.md:%d: no test and no case cites [%s]: %.70s…", r.line, id, r.text)
 		}
 	}
 }
@@ -276,9 +261,6 @@ func TestSpecCommands(t *testing.T) {
 	}
 	slices.Sort(want)
 	slices.Sort(got)
-	if !conformIsHere() {
-		want = slices.DeleteFunc(want, func(name string) bool { return name == "conform" })
-	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the program has %q\nSPEC.md has     %q", got, want)
 	}
