@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// logged returns the lines of the log.
-func (w *world) logged() (lines []auditEntry) {
+// auditLines returns the lines of the log.
+func (w *world) auditLines() (lines []auditEntry) {
 	w.t.Helper()
 	text, err := os.ReadFile(auditPath(w.home))
 	if err != nil {
@@ -46,7 +46,7 @@ func TestLinesOfARequest(t *testing.T) {
 	var got []string
 	waitFor(t, "the outcomes", func() bool {
 		got = nil
-		for _, e := range w.logged() {
+		for _, e := range w.auditLines() {
 			if e.Event == "read" || e.Event == "import" {
 				outcome, _, _ := strings.Cut(e.Outcome, ":")
 				got = append(got, fmt.Sprintf("%s of %d: %s", e.Event, e.Request, strings.TrimSpace(e.Decision+" "+outcome)))
@@ -111,7 +111,7 @@ func TestVaultRemembersTheLog(t *testing.T) {
 				t.Fatal(err)
 			}
 			p = w.unlock()
-			gap := w.logged()[len(lines)-1]
+			gap := w.auditLines()[len(lines)-1]
 			want := fmt.Sprintf("the log ended at %d, the vault remembers %d", len(lines)-1, len(lines))
 			if gap.Event != "audit-gap" || gap.Outcome != want {
 				t.Errorf("the line is %+v, want %q", gap, want)
@@ -140,7 +140,7 @@ func TestPasswdInTheLog(t *testing.T) {
 	p.type_("the same again: $", second+"\r")
 	p.sees("was changed")
 	p.ends()
-	last := w.logged()[len(w.logged())-1]
+	last := w.auditLines()[len(w.auditLines())-1]
 	p = w.atTerminal("list")
 	p.type_("passphrase: $", second+"\r")
 	p.ends()
