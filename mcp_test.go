@@ -114,6 +114,7 @@ func waiting(t testing.TB, wait, progress time.Duration) {
 //	cancel             [MCP-27]
 //	no_keeper          [MCP-29] [MCP-30]
 //	keeper_errors      [TUL-5]
+//	waiting            [WAI-1] [WAI-5]
 func TestMCPTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/mcp/*.txt")
 	if err != nil || len(files) < 12 {
@@ -137,6 +138,14 @@ func TestMCPTranscripts(t *testing.T) {
 			}
 			compareLines(t, got, string(want))
 		})
+	}
+}
+
+// TestHowLongACallWaits has the production values, which transcripts shorten.
+// [WAI-1] [WAI-5]
+func TestHowLongACallWaits(t *testing.T) {
+	if waitForPerson != 45*time.Second || progressEvery != 5*time.Second {
+		t.Errorf("a call waits %v and says so every %v", waitForPerson, progressEvery)
 	}
 }
 

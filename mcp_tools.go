@@ -129,7 +129,7 @@ func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
 			return nil, errInternal
 		case !errors.Is(err, context.DeadlineExceeded):
 			return result, err
-		case step >= steps:
+		case step >= steps: // [WAI-1]
 			return nil, fmt.Errorf("%s still waits for the person to answer in keepmum's "+
 				"terminal: ask them to, then make the same call with the same arguments, "+
 				"which continues it", t.name)
@@ -139,7 +139,8 @@ func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
 }
 
 // progress tells a client that asked for it that the call waits: notifications
-// "MUST only reference tokens that were provided in an active request".
+// "MUST only reference tokens that were provided in an active request". [WAI-5]
+// (SPEC §5.5)
 func (b *bridge) progress(r *mcpRequest, step, steps int) {
 	token := r.meta["progressToken"]
 	if token == nil || token[0] != '"' && !integerID.Match(token) {
