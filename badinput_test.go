@@ -118,7 +118,7 @@ func TestBadPaths(t *testing.T) {
 	p.nothingAsked()
 }
 
-// TestMisuse: exit 2 and a pointer to the help.
+// TestMisuse: exit 2 and a pointer to the help. [CLI-10] [CLI-12]
 func TestMisuse(t *testing.T) {
 	w := newWorld(t)
 	for _, args := range [][]string{{}, {"nonsense"}, {"set", "a"}, {"set", "a", "1bad"}, {"list", "--nope"},

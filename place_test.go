@@ -374,6 +374,7 @@ func TestReplaceFile(t *testing.T) {
 	}
 }
 
+// TestReadImport takes a regular file of the user's own. [TUL-17]
 func TestReadImport(t *testing.T) {
 	dir := testFolder(t)
 	put(t, dir+"/good", "A=1\n")

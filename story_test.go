@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// TestDemo runs the demo as a stranger does and wants nothing left of it.
+// TestDemo runs the demo as a stranger does and wants nothing left of it. [CLI-14]
 func TestDemo(t *testing.T) {
 	w := newWorld(t)
 	cmd := w.command("demo")
