@@ -32,7 +32,8 @@ func choicesFor(r *request, timed time.Duration) []choice {
 			break // nothing to know another process of it by [GRT-4]
 		}
 		list = append(list, choice{'t', answerTimed, "[t]imed " + shortDuration(timed)})
-		if r.actor.agent == agentNo { // [GRT-3]
+		// [GRT-3]
+		if r.actor.agent == agentNo {
 			list = append(list, choice{'u', answerLocked, "[u]ntil locked"})
 		}
 	}
