@@ -67,8 +67,8 @@ func readProcess(pid int) (*process, error) {
 		if err != nil {
 			return nil, fmt.Errorf("process %d cannot be identified: %v", pid, err)
 		}
-		exe, dev, ino, err := readExe(pid)
-		if (err == nil || exe == p.exe) && dev == p.exeDev && ino == p.exeIno {
+		exe, dev, ino, _ := readExe(pid)
+		if exe == p.exe && dev == p.exeDev && ino == p.exeIno {
 			return p, nil
 		}
 	}

@@ -125,6 +125,33 @@ func TestLookupRefuses(t *testing.T) {
 	}
 }
 
+// TestLookupDuringExec: a record is of one program, never of the shell's file
+// with cat's arguments. [WHO-2]
+func TestLookupDuringExec(t *testing.T) {
+	shell, _ := filepath.EvalSymlinks("/bin/sh")
+	cat, _ := filepath.EvalSymlinks("/bin/cat")
+	for range 60 {
+		cmd := exec.Command("/bin/sh", "-c", "read x; exec /bin/cat")
+		in, err := cmd.StdinPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		fmt.Fprintln(in)
+		for exe := ""; exe != cat; {
+			p, err := lookup(cmd.Process.Pid)
+			if err != nil {
+				continue
+			}
+			exe = p.exe
+			if exe == cat && p.args[0] != "/bin/cat" || exe == shell && p.args[0] != "/bin/sh" {
+				t.Errorf("%q runs %q", exe, p.args)
+			}
+			p.close()
+		}
+		in.Close()
+		cmd.Wait()
+	}
+}
+
 // [WHO-3]
 func TestParseStat(t *testing.T) {
 	const rest = " S 7 8 9 34817 8 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0"
