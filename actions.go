@@ -91,6 +91,7 @@ func (k *keeper) dispatch(ctx context.Context, who *caller, name string, params 
 func (c *call) run(ctx context.Context, m method) (any, error) {
 	if c.k.policy.MCP || c.r.via != viaMCP {
 		if err := c.inScope(); err != nil {
+			// [AUD-6]: once a minute, lest a client fill the log.
 			if c.k.firstInMinute(fmt.Sprintf("scope of %d/%d", c.r.actor.pid, c.r.actor.start)) {
 				c.k.record(c.r, "", "deny", "not connected", "")
 			}
@@ -138,7 +139,7 @@ func (c *call) done() {
 }
 
 // inScope refuses a client that has not been connected, or names an account
-// that is not this vault's.
+// that is not this vault's. [TUL-9]
 func (c *call) inScope() error {
 	if c.r.via != viaMCP || c.r.action == actConnect {
 		return nil

@@ -105,6 +105,9 @@ func (e auditEntry) encode() []byte {
 	}
 	names := append([]string{}, e.Names...) // never null
 	ancestors := append([]auditProcess{}, e.Actor.Ancestors...)
+	for i := range ancestors {
+		ancestors[i].Exe = cutText(ancestors[i].Exe) // [AUD-8]
+	}
 	for {
 		e.Names, e.Actor.Ancestors = names, ancestors
 		line := sure(json.Marshal(e))

@@ -9,7 +9,7 @@ import (
 // confirmPolicy asks before rules are used that were not there at the last
 // unlock: any program of the user can write the file. Without a yes no rule
 // allows anything, and each yes of the person costs the passphrase. It
-// implements the last paragraph of *Policy* (SPEC §6).
+// implements the last paragraph of *Policy* (SPEC §6). [POL-13]
 func (k *keeper) confirmPolicy(ctx context.Context, t *terminal) error {
 	digest := policyDigest(k.policy)
 	before, known := k.vault.view().remember["policy"]

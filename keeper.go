@@ -94,7 +94,7 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	if k.locked.Load() {
 		a = no("locked")
 	}
-	// "Written before a delivery: no record, no delivery" (SPEC §10).
+	// [AUD-9] [REQ-7]: written before anything is done; no record, no delivery.
 	word := "deny"
 	if a.yes() {
 		word = "allow"
@@ -147,6 +147,7 @@ func (k *keeper) remember(r *request, a answer, now time.Time) {
 	k.mu.Lock()
 	k.lastYes = now // [KPR-17]: a rule or a grant is no sign of the person
 	k.mu.Unlock()
+	// [GRT-5]
 	end := k.policy.GrantMax
 	switch {
 	case r.action == actConnect && (a.word == answerOnce):
@@ -193,7 +194,7 @@ func (k *keeper) record(r *request, event, decision, by, outcome string) error {
 	return k.audit.write(e)
 }
 
-// fail records how an approved request ended when it was not as asked.
+// fail records how an approved request ended when it was not as asked. [AUD-5]
 func (k *keeper) fail(r *request, err error) error {
 	if rec := k.record(r, "", "", "", "failed: "+err.Error()); rec != nil {
 		return errors.Join(err, rec)

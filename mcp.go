@@ -23,6 +23,7 @@ const (
 	modern      = "2026-07-28"
 	batching    = "2025-03-26" // the one revision that has batches
 	maxUnderWay = 256          // calls at once [MCP-28]
+	maxClaim    = 4096         // bytes; the prompt cuts it and says how long it was
 	leaveGrace  = 500 * time.Millisecond
 
 	metaVersion      = "io.modelcontextprotocol/protocolVersion"
@@ -420,5 +421,5 @@ func claimOf(raw json.RawMessage) string {
 	info, _ := decodeObject(raw)
 	name, _ := decodeText(info["name"])
 	version, _ := decodeText(info["version"])
-	return cut(strings.TrimSpace(name+" "+version), 128)
+	return cut(strings.TrimSpace(name+" "+version), maxClaim)
 }

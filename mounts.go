@@ -267,7 +267,7 @@ func (k *keeper) serve(path string, held *place) error {
 	return err
 }
 
-// link makes the FIFO and then the name that leads to it.
+// link makes the FIFO and then the name that leads to it. [MNT-2]
 func (k *keeper) link(s *served, e *environment) (err error) {
 	if s.place == nil {
 		if s.place, err = openPlace(s.path, k.forbidden()...); err != nil {
@@ -358,6 +358,7 @@ func readRequest(e *environment, path string, who *process) *request {
 }
 
 // dialectOf is the mount's own choice, else the program's where it is certain.
+// [TXT-10]
 func dialectOf(m *mount, who *process) dialect {
 	if m.dialect != "" && m.dialect != string(dialectPortable) {
 		return dialect(m.dialect)

@@ -244,7 +244,7 @@ func (p *place) tempName() string { return p.base + ".keepmum-" + rand.Text() }
 
 // replaceFile puts the link in the place of the file want, which an import has
 // read. The two are exchanged, so the file keeps existing until it is known to
-// be the right one; on any difference it goes back (SPEC §9). [MNT-5]
+// be the right one; on any difference it goes back (SPEC §9). [MNT-5] [TUL-18]
 func (p *place) replaceFile(target string, want fileID) error {
 	if err := p.isFile(p.base, want); err != nil {
 		return err

@@ -228,7 +228,7 @@ func runRoot(home string) (string, error) {
 
 // makeRunDir makes a keeper's private folder under root and locks it for the
 // keeper's life. It fails where a sweep by another keeper takes the folder away
-// before it is locked.
+// before it is locked. [MNT-1]
 func makeRunDir(root string) (dir string, unlock func(), err error) {
 	dir = filepath.Join(root, "keepmum-"+rand.Text())
 	if err := unix.Mkdir(dir, 0o700); err != nil {

@@ -246,13 +246,19 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	if err := k.open(); err != nil {
 		return "", err
 	}
-	defer k.shut(cancel, asker)
+	var srv *server
+	defer func() {
+		k.shut(cancel, asker)
+		if srv != nil {
+			srv.close() // last: a peer that dawdles holds up no mount's end
+		}
+		k.note("lock")
+	}()
 	go asker.run(ctx)
-	srv, err := k.listen()
-	if err != nil {
+	var err error
+	if srv, err = k.listen(); err != nil {
 		return "", err
 	}
-	defer srv.close()
 	k.greet(os.Getenv)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -340,7 +346,6 @@ func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
 	case <-asker.ended:
 	case <-time.After(3 * writeLimit):
 	}
-	k.note("lock")
 }
 
 // greet is the screen that a person sees at start (SPEC §4) [KPR-6] [KPR-7].

@@ -139,7 +139,7 @@ func (v *vault) update(change func(*vaultData) error) error {
 
 // rekey gives the vault another passphrase. The audit key changes with root, so
 // the old one is kept for the lines up to the audit head that the vault holds:
-// bring that up to date first (SPEC §3.4, §10) [VLT-23].
+// bring that up to date first (SPEC §3.4, §10) [VLT-23] [AUD-4].
 func (v *vault) rekey(pass []byte) error {
 	return v.apply(func(h *header, d *vaultData) ([]byte, error) {
 		old := &oldAuditKey{through: d.audit.number, key: v.auditKey()}
