@@ -38,6 +38,7 @@ func broken(name string) bool { return os.Getenv("KEEPMUM_BROKEN") == name }
 func init() {
 	testOnlyMinLn, testOnlyLn = 4, 4
 	earlyKey = 100 * time.Millisecond
+	waitForPerson, progressEvery = 4*time.Second, time.Second
 	if name := os.Getenv("KEEPMUM_BROKEN"); name != "" {
 		testOnlyEnv = []string{"KEEPMUM_BROKEN=" + name}
 	}
@@ -139,18 +140,23 @@ func runSuite(t *testing.T, program, broken string, flags ...string) (failed []s
 	cmd.Env = append(os.Environ(), "KEEPMUM_BROKEN=")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
-	var report struct{ Results []conformResult }
+	var report struct {
+		Results []struct {
+			ID string
+			conformResult
+		}
+	}
 	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil || len(report.Results) == 0 {
 		t.Fatalf("%s: the suite reports nothing: %v, %v\n%s", broken, err, jsonErr, last(string(out), 2000))
 	}
 	for _, r := range report.Results {
 		if r.Status == "error" {
-			t.Errorf("%s: %s@%s: %q", broken, r.Case, r.Revision, r.Failures)
+			t.Errorf("%s: %s@%s: %q", broken, r.ID, r.Revision, r.Failures)
 		}
-		if r.Status == "fail" && !slices.Contains(failed, r.Case) {
-			failed = append(failed, r.Case)
+		if r.Status == "fail" && !slices.Contains(failed, r.ID) {
+			failed = append(failed, r.ID)
 			if broken == "" {
-				t.Errorf("the reference fails %s@%s: %q\n%s", r.Case, r.Revision, r.Failures, last(r.Transcript, 4000))
+				t.Errorf("the reference fails %s@%s: %q\n%s", r.ID, r.Revision, r.Failures, last(r.Transcript, 4000))
 			}
 		}
 	}

@@ -120,7 +120,7 @@ func typeRule(raw any) (schemaRule, error) {
 		if slices.Contains(types, have) || have == "integer" && slices.Contains(types, "number") {
 			return nil
 		}
-		return broken("type", "want %s, have %s",
+		return violation("type", "want %s, have %s",
 			strings.Join(types, " or "), have)
 	}, nil
 }
@@ -132,7 +132,7 @@ func enumRule(word string, values []any) schemaRule {
 				return nil
 			}
 		}
-		return broken(word, "%q is none of %q",
+		return violation(word, "%q is none of %q",
 			cut(string(encodeJSON(value)), 64), cut(string(encodeJSON(values)), 200))
 	}
 }
@@ -150,7 +150,7 @@ func limitRule(word string, raw any) (schemaRule, error) {
 		}
 		if order := parseDecimal(n).compare(limit); order < 0 && word == "minimum" ||
 			order > 0 && word == "maximum" {
-			return broken(word, "%q is beyond %s", cut(string(n), 64), number)
+			return violation(word, "%q is beyond %s", cut(string(n), 64), number)
 		}
 		return nil
 	}, nil
@@ -175,7 +175,7 @@ func sizeRule(word string, raw any) (schemaRule, error) {
 			return nil
 		}
 		if size < limit && word[:3] == "min" || size > limit && word[:3] == "max" {
-			return broken(word, "%d %s, the limit is %d", size, what, limit)
+			return violation(word, "%d %s, the limit is %d", size, what, limit)
 		}
 		return nil
 	}, nil
@@ -195,7 +195,7 @@ func patternRule(raw any) (schemaRule, error) {
 func onText(rule, name string, fits func(string) bool) schemaRule {
 	return func(_ *validation, value any) *schemaError {
 		if text, ok := value.(string); ok && !fits(text) {
-			return broken(rule, "%q is not %q", cut(text, 64), name)
+			return violation(rule, "%q is not %q", cut(text, 64), name)
 		}
 		return nil
 	}
@@ -276,7 +276,7 @@ func requiredRule(raw any) (schemaRule, error) {
 		object, ok := value.(map[string]any)
 		for _, name := range names {
 			if _, there := object[name]; ok && !there {
-				return broken("required", "member %q is missing", name)
+				return violation("required", "member %q is missing", name)
 			}
 		}
 		return nil
@@ -336,10 +336,10 @@ func (c *schemaCompiler) combined(word string, raw any) (schemaRule, error) {
 		case word == "allOf", fit == 1:
 			return nil
 		case fit == 0:
-			return broken(word, "none of %d alternatives fits, "+
+			return violation(word, "none of %d alternatives fits, "+
 				"the nearest fails %v", len(nodes), nearest)
 		}
-		return broken(word, "%d alternatives fit, not one", fit)
+		return violation(word, "%d alternatives fit, not one", fit)
 	}, nil
 }
 

@@ -36,7 +36,7 @@ func (e *schemaError) Error() string {
 	return fmt.Sprintf("at %q: %s: %s", e.pointer, e.rule, e.text)
 }
 
-func broken(rule, format string, args ...any) *schemaError {
+func violation(rule, format string, args ...any) *schemaError {
 	return &schemaError{rule: rule, text: fmt.Sprintf(format, args...)}
 }
 
@@ -67,7 +67,7 @@ type validation struct {
 func (v *validation) check(n *schemaNode, value any) *schemaError {
 	v.steps++
 	if v.spent() {
-		return broken("limit", "the schema takes too much work")
+		return violation("limit", "the schema takes too much work")
 	}
 	v.depth++
 	defer func() { v.depth-- }()
@@ -87,7 +87,7 @@ func (n *schemaNode) valid(value any) error {
 	v := new(validation)
 	err := v.check(n, value)
 	if err == nil && v.steps > schemaSteps {
-		err = broken("limit", "the schema takes too much work")
+		err = violation("limit", "the schema takes too much work")
 	}
 	if err != nil {
 		return err // a nil *schemaError would not be a nil error
@@ -171,7 +171,7 @@ func (c *schemaCompiler) compile(raw any) (*schemaNode, error) {
 }
 
 func neverValid(*validation, any) *schemaError {
-	return broken("false", "nothing is allowed here")
+	return violation("false", "nothing is allowed here")
 }
 
 // checkDialect refuses a schema in a language of its own: "unknown dialect".
