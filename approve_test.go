@@ -318,7 +318,7 @@ func TestWaiting(t *testing.T) {
 	p.sees("withdrawn")
 }
 
-// TestLocks: every way to lock ends the keeper cleanly.
+// TestLocks: every way to lock ends the keeper cleanly. [KPR-16] [KPR-20]
 func TestLocks(t *testing.T) {
 	ways := map[string]func(*world, *person){
 		"Ctrl-C":       func(_ *world, p *person) { p.master.WriteString("\x03") },
@@ -352,6 +352,7 @@ func TestLocks(t *testing.T) {
 }
 
 // TestIdleLock: the keeper locks by itself, and the same terminal unlocks.
+// [KPR-16] [KPR-22]
 func TestIdleLock(t *testing.T) {
 	w := newWorld(t)
 	w.policy(`{"idleLock":"1s"}`)
@@ -365,7 +366,7 @@ func TestIdleLock(t *testing.T) {
 	p.ends()
 }
 
-// TestSecondKeeper says who runs.
+// TestSecondKeeper says who runs. [KPR-2]
 func TestSecondKeeper(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()

@@ -101,7 +101,7 @@ func TestFolderSwapped(t *testing.T) {
 }
 
 // TestStoppedTerminal: whoever stops the keeper's terminal cannot keep it from
-// locking.
+// locking. [KPR-21]
 func TestStoppedTerminal(t *testing.T) {
 	w, p, path := mounted(t, "")
 	status, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", p.master.Fd()))

@@ -101,6 +101,15 @@ func init() {
 			long: "Starts a keeper in a throw-away home, speaks MCP to it as an agent would, answers its\n" +
 				"prompts by a script, reads the mount as an approved and as a refused process, and shows\n" +
 				"every message. Nothing is left behind. Ends with 1 if anything was not as told."},
+		{name: "conform", args: "[flags] -- SERVER [ARG...]", short: "test an MCP server against SPEC.md", run: runConform,
+			flags: conformFlags,
+			long: "Runs the cases of the conformance suite against a server on standard input and output, each\n" +
+				"in a process and a folder of its own. Ends with 0 if no MUST failed, 1 if one did, and 2 if\n" +
+				"that cannot be told. A SHOULD that fails is a warning.\n\n" +
+				"  keepmum conform -- keepmum mcp\n" +
+				"  keepmum conform --list --run '^mount-'\n" +
+				"  keepmum conform --verbose --run '^mount-refused' -- keepmum mcp\n\n" +
+				"A baseline must fit: a line whose case no longer fails is an error, until it is removed."},
 		{name: "completion", args: "bash|zsh|fish", short: "print a completion script", run: runCompletion,
 			long: "  bash: source <(keepmum completion bash)\n  zsh:  source <(keepmum completion zsh)\n" +
 				"  fish: keepmum completion fish | source"},
@@ -110,6 +119,9 @@ func init() {
 		{name: "reaper", hidden: true, run: func(c *cli, _ []string) error { runReaper(c.in); return nil }},
 		{name: "demo-agent", hidden: true, run: runDemoAgent},
 		{name: "demo-reader", hidden: true, run: runDemoReader},
+		{name: "conform-worker", hidden: true, run: runConformWorker},
+		{name: "conform-relay", hidden: true, run: runConformRelay},
+		{name: "conform-reader", hidden: true, run: runConformReader},
 	}
 }
 

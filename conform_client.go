@@ -59,8 +59,8 @@ func (r *caseRun) startServer(name, program string) (*conformClient, error) {
 	}
 	c := &conformClient{r: r, name: name, revision: r.revision, lastID: firstClientID,
 		calls: map[string]int{}, tools: map[int]string{}, grew: make(chan struct{}),
-		checks: &messageCheck{}}
-	argv := append([]string{relay, "conform", "-relay", "--"}, r.server...)
+		checks: newMessageCheck()}
+	argv := append([]string{relay, "conform-relay", "--"}, r.server...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = r.project, append(r.env(), testOnlyEnv...)
 	if c.in, err = cmd.StdinPipe(); err != nil {

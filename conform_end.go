@@ -62,7 +62,7 @@ func (r *caseRun) checkQuestions() {
 
 // checkArguments: no value is in the arguments or the environment of a process.
 func (r *caseRun) checkArguments() {
-	for _, pid := range descendants(os.Getpid()) {
+	for _, pid := range descendantsOf(os.Getpid(), nil) {
 		for _, file := range []string{"cmdline", "environ"} {
 			text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
 			if err == nil {
@@ -76,10 +76,11 @@ func (r *caseRun) checkArguments() {
 // process.
 func (r *caseRun) checkChildren() {
 	end := time.Now().Add(goneWithin)
-	for ; len(descendants(os.Getpid())) > 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		reapOrphans()
+	left := descendantsOf(os.Getpid(), nil)
+	for ; len(left) > 0 && time.Now().Before(end); left = descendantsOf(os.Getpid(), nil) {
+		time.Sleep(endPause)
 	}
-	for _, pid := range descendants(os.Getpid()) {
+	for _, pid := range left {
 		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if !r.forgiven {
 			r.fails("a process is left: %q", strings.ReplaceAll(strings.TrimRight(string(name), "\x00"), "\x00", " "))

@@ -369,7 +369,7 @@ func (r *caseRun) doServerSignal(s caseStep) error {
 	if err != nil {
 		return err
 	}
-	below := descendants(c.proc.cmd.Process.Pid) // the server is below the client
+	below := descendantsOf(c.proc.cmd.Process.Pid, nil) // the server is below the client
 	if len(below) == 0 {
 		return errors.New("the server has ended")
 	}

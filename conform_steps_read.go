@@ -50,7 +50,7 @@ func (r *caseRun) doReader(s caseStep) error {
 		if err != nil {
 			return err
 		}
-		argv = append([]string{program, "conform", "-relay", "--"}, argv...)
+		argv = append([]string{program, "conform-relay", "--"}, argv...)
 	}
 	return r.startReader(name, argv)
 }
@@ -159,19 +159,28 @@ func (r *caseRun) doHolds(s caseStep) error {
 	}
 }
 
-// runRelay is a process between: it starts another and passes its streams on,
-// so that a client or an agent is a process of its own.
-func runRelay(argv []string) int {
-	if len(argv) == 0 {
-		return 2
+// runConformRelay is a process between: it starts another and passes its streams
+// on, so that a client or an agent is a process of its own.
+func runConformRelay(c *cli, argv []string) error {
+	if err := c.want(argv, 1, -1); err != nil {
+		return err
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exitError(exit.ExitCode() & 0xff)
 	}
-	return max(cmd.ProcessState.ExitCode(), 0)
+	return err
+}
+
+// runConformReader is one of the readers that are built in.
+func runConformReader(c *cli, args []string) error {
+	if err := c.want(args, 2, 3); err != nil {
+		return err
+	}
+	return exitError(runReader(args[0], args[1], append(args, "")[2]))
 }
 
 // doFile makes a file: file PATH TEXT [MODE].

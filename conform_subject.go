@@ -22,20 +22,20 @@ const stateless = "2026-07-28"
 // subject tells how an implementation is started, asked and answered, and what
 // it lacks. docs/conformance.md describes each member.
 type subject struct {
-	Name, About string
-	Revisions   []string
-	Env         map[string]string
-	Keeper      *subjectKeeper
-	Approve     *subjectApprove
-	Seed        *subjectSeed
-	Tools       map[string]*subjectTool // by their names in SPEC §9.2; null: there is none
-	Policy      string                  // path of the policy file (SPEC §6)
-	Audit       string                  // path of the log (SPEC §10)
-	Commands    map[string][]string
-	Has         []string          // what nothing else here shows
-	Lacks       map[string]string // needs that are not met, with the reason
-	Leaves      []string          // patterns of files that may stay in the home
-	Screen      []string          // patterns of what a terminal may get besides text
+	Name, Version, About string
+	Revisions            []string
+	Env                  map[string]string
+	Keeper               *subjectKeeper
+	Approve              *subjectApprove
+	Seed                 *subjectSeed
+	Tools                map[string]*subjectTool // by their names in SPEC §9.2; null: there is none
+	Policy               string                  // path of the policy file (SPEC §6)
+	Audit                string                  // path of the log (SPEC §10)
+	Commands             map[string][]string
+	Has                  []string          // what nothing else here shows
+	Lacks                map[string]string // needs that are not met, with the reason
+	Leaves               []string          // patterns of files that may stay in the home
+	Screen               []string          // patterns of what a terminal may get besides text
 }
 
 // subjectKeeper is the process that asks. Without it the server asks by itself.
@@ -44,6 +44,7 @@ type subjectKeeper struct {
 	Terminal bool         // it needs a terminal of its own
 	First    []dialogStep // the first start, which makes the vault
 	Again    []dialogStep
+	Changed  *changedPolicy
 	Ready    string
 	Lock     []string // a command
 	LockKeys string   // or keys
@@ -53,6 +54,13 @@ type subjectKeeper struct {
 
 // dialogStep is something to wait for, and what to type then.
 type dialogStep struct{ See, Type string }
+
+// changedPolicy is the question about a policy that is another than at the last
+// unlock, after the passphrase (SPEC §6).
+type changedPolicy struct {
+	Question string // pattern of a whole question
+	Yes, No  string // keys
+}
 
 // subjectApprove is how questions are read and answered.
 type subjectApprove struct {
@@ -120,6 +128,9 @@ func (s *subject) patterns() error {
 		all = append(all, k.Ready)
 		for _, step := range append(slices.Clone(k.First), k.Again...) {
 			all = append(all, step.See)
+		}
+		if k.Changed != nil {
+			all = append(all, k.Changed.Question)
 		}
 	}
 	if a := s.Approve; a != nil {
@@ -193,6 +204,8 @@ func (s *subject) lacks(need string) string {
 		met = k != nil && k.Terminal
 	case "restart":
 		met = k != nil && k.Store != ""
+	case "changed":
+		met = k != nil && k.Terminal && k.Changed != nil
 	case "approve":
 		met = a != nil
 	case "question":
@@ -252,4 +265,9 @@ func renamed(object map[string]json.RawMessage, names map[string]string, back bo
 		out[name] = value
 	}
 	return out
+}
+
+// manual reports whether a person has to do what the suite tells.
+func (s *subject) manual() bool {
+	return s.Keeper != nil && s.Keeper.Manual != "" || s.Approve != nil && s.Approve.Kind == "manual"
 }

@@ -38,6 +38,7 @@ type command struct {
 type options struct {
 	json, verify, mount, plain, again, all bool
 	notify, program, dir, agent, via       string
+	conform                                conformOptions
 }
 
 // cli is one run of the program.
@@ -56,12 +57,18 @@ type usageError struct {
 
 func (e *usageError) Error() string { return e.text }
 
-// errSilent ends with exit 1 and no further line.
+// exitError ends with its number and no further line.
+type exitError int
+
+func (e exitError) Error() string { return "" }
+
+// errSilent ends with exit 1 and, like every error without a text, no further
+// line.
 var errSilent = errors.New("")
 
 func main() {
-	// Before anything else: another process of the user that opens our memory
-	// first keeps it (SPEC §12).
+	// [KPR-10]: before anything else, as another process of the user that opens
+	// our memory first keeps it (SPEC §12).
 	if len(os.Args) > 1 && (os.Args[1] == "unlock" || os.Args[1] == "passwd") {
 		denyTracing() // harden says what went wrong
 	}
@@ -88,8 +95,16 @@ func run(c *cli, args []string) int {
 		}
 		fmt.Fprintf(c.err, "keepmum: hint: run %q for usage\n", hint)
 		return 2
-	case err != errSilent:
+	case err.Error() != "":
 		fmt.Fprintf(c.err, "keepmum: error: %s\n", cleanLines(err.Error()))
+	}
+	var open *noVerdict
+	if errors.As(err, &open) {
+		return 2
+	}
+	var exit exitError
+	if errors.As(err, &exit) {
+		return int(exit)
 	}
 	return 1
 }

@@ -331,6 +331,7 @@ func (a early) watch(i *instance, r int) error {
 	return a.counter.watch(i, r)
 }
 
+// TestHardenedProcessIsClosed: to others of its user. [KPR-10]
 func TestHardenedProcessIsClosed(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("root may look into every process")
