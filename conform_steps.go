@@ -51,6 +51,8 @@ func init() {
 		"reply":   {run: (*caseRun).doReply},
 		"notify":  {run: (*caseRun).doNotify},
 		"cancel":  {run: (*caseRun).doCancel},
+		"notice":  {run: (*caseRun).doNotice},
+		"repeat":  {run: (*caseRun).doRepeat},
 		">":       {run: (*caseRun).doSend},
 		"<":       {run: (*caseRun).doReceive},
 		"bytes":   {run: (*caseRun).doBytes},
@@ -150,7 +152,8 @@ func (r *caseRun) doStep(s caseStep) error {
 	var err error
 	switch {
 	case s.verb == "match" || s.verb == "lacks": // the texts themselves are compared
-	case !slices.Contains([]string{"call", ">", "<", "ok", "reply", "log", "nolog", "request", "notify", "policy", "bytes",
+	case s.verb == "repeat": // each time anew
+	case !slices.Contains([]string{"call", ">", "<", "ok", "reply", "notice", "log", "nolog", "request", "notify", "policy", "bytes",
 		"keys", "file", "same", "answer", "let"}, s.verb):
 		rest, err = expand(rest, false, r.value)
 	default:
@@ -200,6 +203,23 @@ func compilePattern(pattern string) (*regexp.Regexp, error) {
 		return nil, faultf("the pattern %q: %v", pattern, err)
 	}
 	return re, nil
+}
+
+// doRepeat runs a step several times, and ${n} counts from 1: repeat N STEP.
+func (r *caseRun) doRepeat(s caseStep) error {
+	count, rest, _ := strings.Cut(s.rest, " ")
+	verb, rest, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(count)
+	if err != nil || verbs[verb].run == nil {
+		return faultf("repeat needs a number and a step: %s", s.rest)
+	}
+	for i := range n {
+		r.vars["n"] = fmt.Sprint(i + 1)
+		if err := r.doStep(caseStep{s.line, s.client, verb, rest}); err != nil {
+			return fmt.Errorf("time %d: %w", i+1, err)
+		}
+	}
+	return nil
 }
 
 // doUnlock starts the keeper: unlock [confirm|decline|silence], or unlock refused
