@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const maxText = 1 << 20 // bytes of an Environment as text (SPEC §3)
+const maxText = 1 << 20 // bytes of an Environment as text [VLT-28]
 
 // caller is who sent a request, before it is known for whom.
 type caller struct {
@@ -39,8 +39,8 @@ type method struct {
 	perform func(*call) (any, error)
 }
 
-// methods are the tools of SPEC §9, by name; the command line uses the same.
-// What needs no approval is in freely.
+// methods are the tools of SPEC §9, by name; the command line uses the same
+// [SOC-16]. What needs no approval is in freely.
 var methods = map[string]method{
 	"authenticate":          {actConnect, nothing, (*call).authenticate},
 	"list_environments":     {actList, nothing, (*call).listEnvironments},
@@ -223,7 +223,7 @@ func (c *call) change(fn func(*vaultData, *environment) error) error {
 	})
 }
 
-// fits checks the limit of an Environment's text (SPEC §3).
+// fits checks the limit of an Environment's text (SPEC §3.4) [VLT-28].
 func fits(e *environment) error {
 	text, err := encodeEnv(dialectPortable, e.name, e.variables)
 	if err != nil {
@@ -360,7 +360,7 @@ func (k *keeper) auditKeyFor(number uint64) []byte {
 }
 
 // freely are the methods that need no approval: they take rights away, or say
-// what any program of the user can see anyway.
+// what any program of the user can see anyway (SPEC §4) [SOC-17].
 var freely map[string]func(*keeper, json.RawMessage) (any, error)
 
 func init() {
@@ -373,7 +373,7 @@ func init() {
 }
 
 // revoke drops the grants named by number, or all of them. A "never" stays: it
-// is a right taken away, which no program gives back.
+// is a right taken away, which no program gives back (SPEC §4) [SOC-17].
 func (k *keeper) revoke(raw json.RawMessage) (any, error) {
 	outer, err := decodeObject(raw)
 	if err != nil {

@@ -2,10 +2,10 @@ package main
 
 // Asking the person. Rules that this file keeps:
 //
-//   - one question at a time, in the order they came;
+//   - one question at a time, in the order they came [ASK-1];
 //   - everything that is not a listed answer means no, or asks again: Enter,
-//     end of input, silence, a closed terminal, a full queue;
-//   - a question that nobody waits for any more is withdrawn.
+//     end of input, silence, a closed terminal, a full queue [REQ-10];
+//   - a question that nobody waits for any more is withdrawn [ASK-15].
 
 import (
 	"context"
@@ -28,12 +28,12 @@ const (
 )
 
 const (
-	maxWaiting   = 16  // requests of one actor that may wait (SPEC §5)
-	maxQuestions = 256 // of all actors
+	maxWaiting   = 16  // requests of one actor that may wait [REQ-11]
+	maxQuestions = 256 // of all actors [REQ-12]
 	coolDown     = 30 * time.Second
 	timedGrant   = 15 * time.Minute
-	maxQueued    = 5 * time.Minute // until a question is shown
-	maxTries     = 3               // keys that are no answer, wrong passphrases
+	maxQueued    = 5 * time.Minute // until a question is shown [REQ-13]
+	maxTries     = 3               // keys that are no answer, wrong passphrases [ASK-11] [ASK-16]
 )
 
 // answer is what came of a question.
@@ -80,7 +80,7 @@ type prompts struct {
 }
 
 // say shows what happened, or holds it back while a question is open: on its
-// line it would look like an answer.
+// line it would look like an answer. [ASK-13]
 func (p *prompts) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,7 +117,7 @@ func (p *prompts) ask(ctx context.Context, r *request, costs bool, timeout time.
 	select {
 	case p.queue <- q:
 	default:
-		return no("too many requests")
+		return no("too many requests") // [REQ-12]
 	}
 	select {
 	case a := <-q.got:
@@ -132,7 +132,7 @@ func (p *prompts) ask(ctx context.Context, r *request, costs bool, timeout time.
 	}
 }
 
-// enter counts a waiting request, or refuses an actor that floods.
+// enter counts a waiting request, or refuses an actor that floods. [REQ-11]
 func (p *prompts) enter(key string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -179,16 +179,16 @@ func (p *prompts) run(ctx context.Context) {
 			if q.ctx.Err() != nil {
 				continue
 			}
-			a, done := p.decided(q.request)
+			a, done := p.decided(q.request) // [ASK-2]
 			if !done {
 				a = p.put(ctx, q)
 			}
 			if a.word == answerNever {
-				p.silence(q.request) // before its next one is shown
+				p.silence(q.request) // before its next one is shown [GRT-17]
 			}
 			q.got <- a
 		case b := <-p.term.keys:
-			if b == keyInterrupt {
+			if b == keyInterrupt { // [ASK-12]
 				p.stop("Ctrl-C")
 				return
 			}
@@ -208,7 +208,7 @@ func (p *prompts) run(ctx context.Context) {
 // put shows one question and returns the answer. It ends early with locked,
 // the keeper's own context.
 func (p *prompts) put(locked context.Context, q *question) answer {
-	ctx, cancel := context.WithTimeout(q.ctx, q.timeout)
+	ctx, cancel := context.WithTimeout(q.ctx, q.timeout) // [ASK-14]
 	defer cancel()
 	defer context.AfterFunc(locked, cancel)()
 	p.showing(true)
@@ -245,7 +245,7 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 // answer reads keys until one of them is an answer. Keys of the first moment
 // were meant for something else.
 func (p *prompts) answer(ctx context.Context, q *question, offered []choice) (answer, error) {
-	// After a question that went away, who typed an answer to it types on.
+	// After a question that went away, who typed an answer to it types on. [ASK-9]
 	if err := p.term.settle(ctx, earlyKey+p.afterGone); err != nil {
 		return answer{}, err
 	}
@@ -256,7 +256,7 @@ func (p *prompts) answer(ctx context.Context, q *question, offered []choice) (an
 			return answer{}, err
 		}
 		word := wordOf(key, offered)
-		if word == "" {
+		if word == "" { // [ASK-11]
 			p.term.print("\n   one of the letters in brackets; Enter is no  > ")
 			if err := p.term.settle(ctx, earlyKey); err != nil {
 				return answer{}, err
@@ -272,7 +272,7 @@ func (p *prompts) answer(ctx context.Context, q *question, offered []choice) (an
 	return no("no listed answer"), nil
 }
 
-// seal takes what a yes costs and carries: the passphrase, the values.
+// seal takes what a yes costs and carries: the passphrase, the values. [ASK-16]
 func (p *prompts) seal(ctx context.Context, q *question, a answer) (answer, error) {
 	if q.costs || a.word == answerValues {
 		p.term.print("%s\n", a.word)
@@ -323,6 +323,7 @@ func (p *prompts) askPassphrase(ctx context.Context) error {
 }
 
 // tell runs the person's program with one line of text, if there is one.
+// [ASK-20]
 func (p *prompts) tell(r *request) {
 	if p.notify == "" {
 		return

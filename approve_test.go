@@ -48,7 +48,7 @@ func (w *world) loop(path string) (read func() string) {
 	}
 }
 
-// TestAnswers: what each choice of a prompt is worth.
+// TestAnswers: what each choice of a prompt is worth. [GRT-1]
 func TestAnswers(t *testing.T) {
 	w, p, path := mounted(t, "")
 	const values, refused = "got # keepmum: acme|A='v'|", "got # keepmum: not approved|"
@@ -57,6 +57,7 @@ func TestAnswers(t *testing.T) {
 		go func() { c <- read() }()
 		return c
 	}
+	// [GRT-13]
 	t.Run("once covers one load of one process", func(t *testing.T) {
 		read := w.loop(path)
 		got := later(read)
@@ -75,6 +76,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("after %d opens: %q", onceUses, x)
 		}
 	})
+	// [GRT-14]
 	t.Run("a no covers one load too", func(t *testing.T) {
 		read := w.loop(path)
 		got := later(read)
@@ -87,6 +89,7 @@ func TestAnswers(t *testing.T) {
 		}
 		p.nothingAsked()
 	})
+	// [GRT-9] [GRT-5]
 	t.Run("process covers that process and no other", func(t *testing.T) {
 		read, other := w.loop(path), w.loop(path)
 		got := later(read)
@@ -109,6 +112,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("after revoke: %q", x)
 		}
 	})
+	// [GRT-11]
 	t.Run("timed covers the same command, and no other", func(t *testing.T) {
 		cmd, out := w.reads(path)
 		p.answers("read", "t")
@@ -137,12 +141,14 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%q", out)
 		}
 	})
+	// [GRT-8]
 	t.Run("a changed set of variables asks again", func(t *testing.T) {
 		w.set(p, "acme", "B", "w")
 		cmd, _ := w.reads(path)
 		p.answers("read", "n")
 		cmd.Wait()
 	})
+	// [REQ-6] [GRT-18]
 	t.Run("never silences until locked", func(t *testing.T) {
 		cmd, _ := w.reads(path)
 		p.answers("read", "v")
@@ -158,6 +164,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("after revoke: %q", out)
 		}
 	})
+	// [ASK-2] [GRT-17]
 	t.Run("never answers what waits behind it", func(t *testing.T) {
 		var waiting []*exec.Cmd
 		var outs []*bytes.Buffer
@@ -175,6 +182,7 @@ func TestAnswers(t *testing.T) {
 		}
 		p.nothingAsked()
 	})
+	// [ASK-11]
 	t.Run("a key that is no answer asks again", func(t *testing.T) {
 		cmd := exec.Command("head", path)
 		out := new(bytes.Buffer)
@@ -187,6 +195,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%q", out)
 		}
 	})
+	// [ASK-15] [DLV-9]
 	t.Run("a reader that leaves withdraws its question", func(t *testing.T) {
 		cmd := exec.Command("head", path)
 		cmd.Start()
@@ -200,7 +209,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestTypedAhead: keys typed before a question are no answer to it.
+// TestTypedAhead: keys typed before a question are no answer to it. [ASK-9]
 func TestTypedAhead(t *testing.T) {
 	w, p, path := mounted(t, "")
 	p.master.WriteString(strings.Repeat("o", 500))
@@ -213,7 +222,7 @@ func TestTypedAhead(t *testing.T) {
 }
 
 // TestPassphraseApproval: a yes for a sensitive Environment costs the
-// passphrase, which a program that types cannot know.
+// passphrase, which a program that types cannot know. [ASK-16]
 func TestPassphraseApproval(t *testing.T) {
 	w, p, path := mounted(t, `{"sensitive":["prod-*"]}`)
 	cmd := w.command("set", "prod-eu", "KEY")
@@ -243,7 +252,7 @@ func TestPassphraseApproval(t *testing.T) {
 }
 
 // TestPolicyChanged: a policy that somebody else may have written is not used
-// without a yes.
+// without a yes. [POL-13] [POL-14]
 func TestPolicyChanged(t *testing.T) {
 	w, p, path := mounted(t, "")
 	for _, answer := range []string{"n", "y"} {
@@ -269,7 +278,7 @@ func TestPolicyChanged(t *testing.T) {
 	p.nothingAsked()
 }
 
-// TestSilence: nobody answers.
+// TestSilence: nobody answers. [ASK-14] [REQ-10]
 func TestSilence(t *testing.T) {
 	w, p, path := mounted(t, `{"promptTimeout":"1s"}`)
 	cmd, out := w.reads(path)
@@ -280,7 +289,7 @@ func TestSilence(t *testing.T) {
 }
 
 // TestWaiting: a call that waits too long says so, and the same call gets what
-// was answered in between.
+// was answered in between. [WAI-1] [WAI-2] [WAI-3] [WAI-4]
 func TestWaiting(t *testing.T) {
 	w := newWorld(t)
 	w.env = append(w.env, "KEEPMUM_TEST_WAIT=300ms")
@@ -318,7 +327,8 @@ func TestWaiting(t *testing.T) {
 	p.sees("withdrawn")
 }
 
-// TestLocks: every way to lock ends the keeper cleanly.
+// TestLocks: every way to lock ends the keeper cleanly. [KPR-16] [KPR-20] [ASK-12]
+// [REQ-10]
 func TestLocks(t *testing.T) {
 	ways := map[string]func(*world, *person){
 		"Ctrl-C":       func(_ *world, p *person) { p.master.WriteString("\x03") },
@@ -352,6 +362,7 @@ func TestLocks(t *testing.T) {
 }
 
 // TestIdleLock: the keeper locks by itself, and the same terminal unlocks.
+// [KPR-16] [KPR-22]
 func TestIdleLock(t *testing.T) {
 	w := newWorld(t)
 	w.policy(`{"idleLock":"1s"}`)
@@ -365,7 +376,7 @@ func TestIdleLock(t *testing.T) {
 	p.ends()
 }
 
-// TestSecondKeeper says who runs.
+// TestSecondKeeper says who runs. [KPR-2]
 func TestSecondKeeper(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()

@@ -29,6 +29,7 @@ func (w *world) script(text, path string) (next func(), out *bytes.Buffer, cmd *
 }
 
 // TestGrantEndsAtExec: what was approved is a program, not a process number.
+// [GRT-9]
 func TestGrantEndsAtExec(t *testing.T) {
 	w, p, path := mounted(t, "")
 	for _, key := range []string{"o", "p"} {
@@ -46,7 +47,7 @@ func TestGrantEndsAtExec(t *testing.T) {
 }
 
 // TestExecWhileAsked: a grant is for what the person saw, also where the
-// process has become something else by the time of the answer.
+// process has become something else by the time of the answer. [GRT-12]
 func TestExecWhileAsked(t *testing.T) {
 	w, p, path := mounted(t, "")
 	next, _, cmd := w.script(`exec 3<"$0"; read -r _; exec cat "$0" <&3`, path)
@@ -66,7 +67,7 @@ func TestExecWhileAsked(t *testing.T) {
 }
 
 // TestWithdrawnIsNoAnswer: who closed the file while the question was open may
-// come again.
+// come again. [GRT-15]
 func TestWithdrawnIsNoAnswer(t *testing.T) {
 	w, p, path := mounted(t, "")
 	next, out, cmd := w.script(`exec 3<"$0"; read -r _; exec 3<&-; read -r _; while IFS= read -r l; do echo "$l"; done <"$0"`, path)
@@ -81,6 +82,7 @@ func TestWithdrawnIsNoAnswer(t *testing.T) {
 }
 
 // TestFolderSwapped: the folder that was checked is the one that is used.
+// [REQ-9]
 func TestFolderSwapped(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -101,7 +103,7 @@ func TestFolderSwapped(t *testing.T) {
 }
 
 // TestStoppedTerminal: whoever stops the keeper's terminal cannot keep it from
-// locking.
+// locking. [KPR-21]
 func TestStoppedTerminal(t *testing.T) {
 	w, p, path := mounted(t, "")
 	status, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", p.master.Fd()))
@@ -133,7 +135,7 @@ func TestStoppedTerminal(t *testing.T) {
 }
 
 // TestTypingIsNoAnswer: who types a sentence is not answering the question that
-// comes up meanwhile.
+// comes up meanwhile. [ASK-9]
 func TestTypingIsNoAnswer(t *testing.T) {
 	w, p, path := mounted(t, "")
 	cmd, out := w.reads(path)

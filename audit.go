@@ -8,8 +8,8 @@ package main
 //	 "names":["API_KEY"],"decision":"allow","by":"once","outcome":"delivered","mac":B64(32)}
 //
 // mac = HMAC-SHA-256(key, the mac before (32 zero bytes at first) || the line
-// without its mac member and without its newline). Never a value, and never an
-// argument of a program, which may hold one.
+// without its mac member and without its newline) [AUD-2]. Never a value, and
+// never an argument of a program, which may hold one [AUD-7].
 
 import (
 	"bufio"
@@ -77,7 +77,7 @@ type auditEntry struct {
 }
 
 // auditOf makes the entry for a request. Of the actor it takes no argument and
-// no directory (SPEC §10).
+// no directory. [AUD-7] (SPEC §10)
 func auditOf(r *request, decision, by, outcome string) auditEntry {
 	e := auditEntry{Request: r.number, Event: string(r.action), Claim: r.claim,
 		Environment: r.object.environment, Path: r.object.path, Names: r.object.names,
@@ -94,6 +94,7 @@ func auditOf(r *request, decision, by, outcome string) auditEntry {
 
 // encode returns the line without its mac, short enough to get one. Texts are
 // cut first, so that with both lists halved down to nothing it always fits.
+// [AUD-1] (SPEC §10)
 func (e auditEntry) encode() []byte {
 	for _, s := range []*string{&e.Event, &e.Actor.Exe, &e.Claim, &e.Environment, &e.Path,
 		&e.Decision, &e.By, &e.Outcome} {
@@ -115,7 +116,7 @@ func (e auditEntry) encode() []byte {
 	}
 }
 
-// cutText cuts a long text at a character's border.
+// cutText cuts a long text at a character's border. [AUD-8] (SPEC §10)
 func cutText(s string) string {
 	if len(s) <= auditTextMax {
 		return s
@@ -124,6 +125,7 @@ func cutText(s string) string {
 }
 
 // auditMAC returns the mac of a line that follows the one with the mac prev.
+// [AUD-2] (SPEC §10)
 func auditMAC(key, prev, line []byte) []byte {
 	h := hmac.New(sha256.New, key)
 	if prev == nil { // before the first line
@@ -168,7 +170,8 @@ type auditLog struct {
 
 // openAudit opens the log and continues after its last good line, or after what
 // the vault remembers, whichever is later. A damaged or shortened end is
-// recorded by a line "audit-gap" and does not stop the service (SPEC §10).
+// recorded by a line "audit-gap" and does not stop the service. [AUD-15]
+// (SPEC §10)
 func openAudit(path string, key []byte, head auditHead) (*auditLog, error) {
 	f, err := openPrivate(path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
@@ -224,7 +227,7 @@ func (a *auditLog) resume(head auditHead) (gap string, err error) {
 
 // write appends one line, in one write. After an error the caller must deny: no
 // record, no delivery. What was written in part is taken back, and where that
-// fails too, the log takes nothing more (SPEC §10).
+// fails too, the log takes nothing more. [AUD-9] [AUD-10] (SPEC §10)
 func (a *auditLog) write(e auditEntry) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -250,7 +253,7 @@ func (a *auditLog) write(e auditEntry) error {
 }
 
 // check returns the file's size if it is still the one at its path: a record in
-// a file that somebody has removed is no record.
+// a file that somebody has removed is no record. [AUD-11] (SPEC §10)
 func (a *auditLog) check() (size int64, err error) {
 	if a.broken != nil {
 		return 0, a.broken
@@ -280,8 +283,8 @@ func (a *auditLog) close() error { return a.f.Close() }
 
 // verifyAudit checks the whole log, against the head that the vault remembers
 // too, and returns how many lines are good. The error names the first line that
-// was changed, removed or added. keyFor gives the key of a line's time
-// (SPEC §10).
+// was changed, removed or added. keyFor gives the key of a line's time.
+// [AUD-13] [AUD-14] (SPEC §10)
 func verifyAudit(r io.Reader, keyFor func(number uint64) []byte, head auditHead) (int, error) {
 	in := bufio.NewReaderSize(r, auditLineMax)
 	last := auditHead{}

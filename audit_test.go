@@ -56,6 +56,8 @@ func verifyLines(lines [][]byte, head auditHead) (int, error) {
 	return verifyAudit(bytes.NewReader(bytes.Join(lines, nil)), testKeyFor, head)
 }
 
+// TestAuditLineForm: the members and their order [AUD-1], and nothing that could
+// be a value [AUD-7].
 func TestAuditLineForm(t *testing.T) {
 	a, path := testAudit(t)
 	r := &request{number: 12, action: actRead, claim: "codex <1.0>",
@@ -96,6 +98,8 @@ func TestAuditLineForm(t *testing.T) {
 	}
 }
 
+// TestAuditLongLines: no line is longer than the limit [AUD-1], and each text
+// says how long it was [AUD-8].
 func TestAuditLongLines(t *testing.T) {
 	a, path := testAudit(t)
 	long := strings.Repeat("\x01€", 40000)
@@ -122,6 +126,9 @@ func TestAuditLongLines(t *testing.T) {
 			t.Errorf("a line of %d bytes, %d left out, %v", len(line), e.More, err)
 		}
 	}
+	if want := fmt.Sprintf("… (%d bytes)", len(long)); bytes.Count(text, []byte(want)) < 8 {
+		t.Errorf("a text that was cut does not end in %q", want)
+	}
 	e, _, _, _ := splitLine(text[:bytes.IndexByte(text, '\n')])
 	if len(e.Names)+e.More != 100000 || len(e.Names) < 1000 {
 		t.Errorf("%d names and %d more", len(e.Names), e.More)
@@ -129,7 +136,7 @@ func TestAuditLongLines(t *testing.T) {
 }
 
 // TestAuditTampered does one thing to a log of 1,000 lines, at each of many
-// places, and wants the right line named.
+// places, and wants the right line named. [AUD-13] [AUD-14]
 func TestAuditTampered(t *testing.T) {
 	const n = 1000
 	good, head := testLog(t, n)
@@ -205,6 +212,7 @@ func TestAuditTampered(t *testing.T) {
 	}
 }
 
+// TestAuditOtherHead: a log that is whole in itself, and is another. [AUD-14]
 func TestAuditOtherHead(t *testing.T) {
 	lines, head := testLog(t, 9)
 	_, other := testLog(t, 9) // other times, and so other macs
@@ -222,6 +230,7 @@ func TestAuditOtherHead(t *testing.T) {
 	}
 }
 
+// TestAuditContinues: a damaged end is said in the log and stops nothing. [AUD-15]
 func TestAuditContinues(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -347,6 +356,7 @@ func TestOpenAuditRefused(t *testing.T) {
 	}
 }
 
+// TestAuditWriteFails: a record in a file that is gone is none. [AUD-11]
 func TestAuditWriteFails(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -407,6 +417,7 @@ func fullDisk() {
 	check(a.write(auditEntry{Event: "after"}))
 }
 
+// TestAuditDiskFull: half a line is taken back. [AUD-10]
 func TestAuditDiskFull(t *testing.T) {
 	dir := testFolder(t)
 	cmd := exec.Command(os.Args[0])

@@ -40,6 +40,7 @@ func auditVectors(t testing.TB) []string {
 	return files
 }
 
+// TestAuditVectors has logs with one fault or none. [AUD-2] [AUD-14]
 func TestAuditVectors(t *testing.T) {
 	for _, path := range auditVectors(t) {
 		m, log := auditVector(t, path)

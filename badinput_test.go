@@ -11,7 +11,7 @@ import (
 )
 
 // TestBadVault: what is wrong with the vault is said in one line, before a
-// passphrase is asked where that can be known.
+// passphrase is asked where that can be known. [KPR-4] [KPR-5] [VLT-18]
 func TestBadVault(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -118,7 +118,7 @@ func TestBadPaths(t *testing.T) {
 	p.nothingAsked()
 }
 
-// TestMisuse: exit 2 and a pointer to the help.
+// TestMisuse: exit 2 and a pointer to the help. [CLI-10] [CLI-12]
 func TestMisuse(t *testing.T) {
 	w := newWorld(t)
 	for _, args := range [][]string{{}, {"nonsense"}, {"set", "a"}, {"set", "a", "1bad"}, {"list", "--nope"},
@@ -172,7 +172,7 @@ func TestSaveFails(t *testing.T) {
 }
 
 // TestOwnKeeper: without a keeper a command asks for the passphrase and does
-// the same.
+// the same. [KPR-28]
 func TestOwnKeeper(t *testing.T) {
 	w := newWorld(t)
 	p := w.atTerminal("env", "create", "acme")

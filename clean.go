@@ -4,7 +4,7 @@ package main
 // could move the cursor, hide what follows or turn it around, and so forge the
 // question that a person answers. What is not known to be harmless is shown as
 // <U+XXXX>, not dropped, so that two names never look alike by it (SPEC §5).
-// It does not tell look-alike letters apart.
+// It does not tell look-alike letters apart. [ASK-7]
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 )
 
 // maxMarks is how many combining marks one letter may carry. More climb over
-// the lines above.
+// the lines above. [ASK-7]
 const maxMarks = 2
 
 // blank are three symbols that Unicode calls printable and nobody sees.
@@ -72,7 +72,7 @@ func pieces(s string) (all []string) {
 
 // clean returns s as it may be shown, in at most width columns: long text is
 // cut in the middle and says how long it was. It implements *Requests,
-// prompts, grants* (SPEC §5).
+// prompts, grants* (SPEC §5). [ASK-8]
 func clean(s string, width int) string {
 	if width < 1 {
 		return ""

@@ -31,6 +31,7 @@ var hidden = map[string][][2]rune{
 	"unassigned":    {{0x0378, 0x0379}, {0xE0080, 0xE0082}},
 }
 
+// [ASK-7]
 func TestCleanHidden(t *testing.T) {
 	bidi := 0
 	for group, ranges := range hidden {
@@ -52,6 +53,7 @@ func TestCleanHidden(t *testing.T) {
 	}
 }
 
+// [ASK-7] [ASK-8]
 func TestClean(t *testing.T) {
 	long := strings.Repeat("x", 10240)
 	tests := []struct {

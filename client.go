@@ -21,7 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The keeper's own error codes, outside the range that JSON-RPC reserves.
+// The keeper's own error codes, outside the range that JSON-RPC reserves
+// (SPEC §4) [SOC-18].
 const (
 	codeRefused = 1 // not approved, or denied by policy
 	codeFailed  = 2 // approved and gone wrong
@@ -92,7 +93,7 @@ func newClient(conn io.ReadWriteCloser) *keeperClient {
 
 // checkKeeper refuses a path that is not a socket of ours, since a link could
 // lead anywhere, a listener that runs as another user, and one that is not the
-// process which holds keeper.lock.
+// process which holds keeper.lock (SPEC §4) [SOC-2].
 func checkKeeper(path string, conn *net.UnixConn) error {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -119,7 +120,8 @@ func checkKeeper(path string, conn *net.UnixConn) error {
 }
 
 // checkHolder refuses a process that does not hold keeper.lock: a program of
-// ours may have put its own socket in the place of the keeper's (SPEC §4).
+// ours may have put its own socket in the place of the keeper's (SPEC §4)
+// [SOC-2].
 func checkHolder(path string, pid int) error {
 	lock, err := openPrivate(path, os.O_RDONLY)
 	if err != nil {

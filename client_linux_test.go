@@ -13,6 +13,7 @@ import (
 
 // TestDialRefusesAnotherUser: the socket is ours, who listens on it is not. The
 // kernel notes the user when listen is called, so one thread calls it as nobody.
+// [SOC-2]
 func TestDialRefusesAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can act as another user")

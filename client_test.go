@@ -173,6 +173,7 @@ func dialFake(t *testing.T) (*fakeKeeper, *keeperClient) {
 	return k, c
 }
 
+// TestDialRefuses: what lies or listens at the path, and is no keeper. [SOC-2]
 func TestDialRefuses(t *testing.T) {
 	locked := &wireError{Code: codeLocked}
 	refused := &wireError{Code: codeFailed}

@@ -147,6 +147,7 @@ func runUnlock(c *cli, args []string) error {
 // withKeeper sends one request to the keeper and waits for what comes of it,
 // however long the person takes. Where no keeper runs, this process is one for
 // the time of the request: the same code, and the passphrase is the yes.
+// [CLI-2] (SPEC §11)
 func (c *cli) withKeeper(method string, args map[string]any, into any) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -260,7 +261,7 @@ func asOwnKeeper(ctx context.Context, home, user, method string, args map[string
 
 // rekey changes the passphrase. The key of the audit log goes with it, so the
 // event and what a killed keeper wrote come first: the vault must know up to
-// which line the old key holds (SPEC §10).
+// which line the old key holds. [AUD-4] (SPEC §10)
 func (k *keeper) rekey(pass []byte) error {
 	self, err := lookup(os.Getpid())
 	if err != nil {
@@ -289,7 +290,7 @@ func openForCommand(ctx context.Context, home string) (*vault, error) {
 }
 
 // readValue reads a value unseen, or from standard input where that is no
-// terminal; there one final newline is dropped.
+// terminal; there one final newline is dropped. [CLI-4] (SPEC §11)
 func (c *cli) readValue(name string) ([]byte, error) {
 	if !term.IsTerminal(int(c.in.Fd())) {
 		v, err := io.ReadAll(io.LimitReader(c.in, maxValue+2))
@@ -312,7 +313,8 @@ func absolute(path string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// print writes JSON where it was asked for, else what text writes.
+// print writes JSON where it was asked for, else what text writes. [CLI-11]
+// (SPEC §11)
 func (c *cli) print(v any, text func(io.Writer)) error {
 	if c.opt.json {
 		e := json.NewEncoder(c.raw())

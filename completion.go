@@ -17,7 +17,8 @@ var (
 )
 
 // runCompletion prints a script made from the table of commands. Names of
-// Environments are not completed: listing them needs an approval.
+// Environments are not completed: listing them needs an approval. [CLI-12]
+// (SPEC §11)
 func runCompletion(c *cli, args []string) error {
 	if err := c.want(args, 1, 1); err != nil {
 		return err

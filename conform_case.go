@@ -187,7 +187,7 @@ func joinLines(text string) (all []numberedLine) {
 	return all
 }
 
-var caseVariable = regexp.MustCompile(`\$\{([a-zA-Z_][a-zA-Z0-9_.]*)\}`)
+var caseVariable = regexp.MustCompile(`\$\{([a-zA-Z_][a-zA-Z0-9_.-]*)\}`)
 
 // expand puts the values of variables in. With quote they are written as inside
 // of a JSON string.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -27,6 +28,7 @@ type conformClient struct {
 	mu       sync.Mutex // guards what follows
 	messages []*received
 	checks   *messageCheck
+	unended  string // what was written of a line
 	grew     chan struct{}
 	ended    bool
 }
@@ -57,7 +59,7 @@ func (r *caseRun) startServer(name, program string) (*conformClient, error) {
 	}
 	c := &conformClient{r: r, name: name, revision: r.revision, lastID: firstClientID,
 		calls: map[string]int{}, tools: map[int]string{}, grew: make(chan struct{}),
-		checks: &messageCheck{}}
+		checks: newMessageCheck()}
 	argv := append([]string{relay, "conform-relay", "--"}, r.server...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = r.project, append(r.env(), testOnlyEnv...)
@@ -136,14 +138,27 @@ func (c *conformClient) take(line []byte, whole bool) {
 // write sends a line as it is.
 func (c *conformClient) write(line string) error {
 	c.r.note("%s -> %s", c.name, cut(line, 4000))
-	c.mu.Lock()
-	c.checks.sent([]byte(line))
-	c.mu.Unlock()
 	return c.raw(line + "\n")
+}
+
+// wrote tells the checks of each line that is whole.
+func (c *conformClient) wrote(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		end, rest, whole := strings.Cut(text, "\n")
+		c.unended += end
+		if !whole {
+			return
+		}
+		c.checks.sent([]byte(c.unended))
+		c.unended, text = "", rest
+	}
 }
 
 // raw sends bytes; a server that takes none for ten seconds hangs.
 func (c *conformClient) raw(text string) error {
+	c.wrote(text)
 	done := make(chan error, 1)
 	go func() {
 		_, err := io.WriteString(c.in, text)

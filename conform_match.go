@@ -11,9 +11,10 @@ import (
 
 // matchJSON compares a JSON text with a pattern and returns the first
 // difference. The pattern is a subset: an object may have more members than it
-// names. "*" is anything that is there, a string that begins with ~ a regular
-// expression, {"$absent":true} a member that must not be there, and "..." at the
-// end of an array any further elements.
+// names, unless it has "$only":true. "*" is anything that is there, a string
+// that begins with ~ a regular expression, {"$absent":true} a member that must
+// not be there, "..." at the end of an array any further elements, and
+// {"$some":[…]} an array in which each of these is somewhere.
 func matchJSON(pattern string, got json.RawMessage) error {
 	var want, is any
 	if err := decodeAny([]byte(pattern), &want); err != nil {
@@ -84,9 +85,21 @@ func matchString(at, want string, is any) error {
 }
 
 func matchObject(at string, want map[string]any, is any) error {
+	if some, ok := want["$some"].([]any); ok {
+		return matchSome(at, some, is)
+	}
 	object, ok := is.(map[string]any)
 	if !ok {
 		return mismatch(at, want, is)
+	}
+	if want["$only"] == true {
+		want = maps.Clone(want)
+		delete(want, "$only")
+		for _, name := range slices.Sorted(maps.Keys(object)) {
+			if _, named := want[name]; !named {
+				return fmt.Errorf("%s/%s is there", at, name)
+			}
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		value, there := object[name]
@@ -104,6 +117,38 @@ func matchObject(at string, want map[string]any, is any) error {
 		}
 	}
 	return nil
+}
+
+// matchSome wants each pattern matched by some element, in whatever order. It
+// tells how the element that came closest differs: of one with the same name.
+func matchSome(at string, want []any, is any) error {
+	array, ok := is.([]any)
+	if !ok {
+		return mismatch(at, want, is)
+	}
+	for _, w := range want {
+		found := mismatch(at, w, is)
+		for i, element := range array {
+			err := matchValue(fmt.Sprintf("%s/%d", at, i), w, element)
+			if err == nil {
+				found = nil
+				break
+			}
+			if name := nameOf(w); name != "" && name == nameOf(element) {
+				found = err
+			}
+		}
+		if found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+func nameOf(value any) string {
+	object, _ := value.(map[string]any)
+	name, _ := object["name"].(string)
+	return name
 }
 
 func matchArray(at string, want []any, is any) error {

@@ -49,16 +49,20 @@ func (a *terminalQuestioner) next(until time.Time) (conformQuestion, error) {
 	return questionOf(pattern, groups), nil
 }
 
-// answer presses the key after the subject's delay, and again where a busy
-// machine made it come early. A key that was taken shows something.
 func (a *terminalQuestioner) answer(_ conformQuestion, answer string, until time.Time) error {
+	return a.press(a.sub.Approve.Answers[answer], until)
+}
+
+// press presses a key after the subject's delay, and again where a busy machine
+// made it come early. A key that was taken shows something.
+func (a *terminalQuestioner) press(key string, until time.Time) error {
 	delay, err := time.ParseDuration(a.sub.Approve.Delay)
 	if err != nil && a.sub.Approve.Delay != "" {
 		return faultf("the delay %q: %v", a.sub.Approve.Delay, err)
 	}
 	for time.Now().Before(until) {
 		time.Sleep(delay) // the subject's own rule: keys that come at once do not count
-		if _, err := io.WriteString(a.keys, a.sub.Approve.Answers[answer]); err != nil {
+		if _, err := io.WriteString(a.keys, key); err != nil {
 			return err
 		}
 		_, err := a.screen.await(regexp.MustCompile(`(?s)^.`), time.Now().Add(2*time.Second))
@@ -175,13 +179,18 @@ func (r *caseRun) newQuestioner() questioner {
 	case a == nil:
 		return nil
 	case a.Kind == "terminal" && r.keeper != nil:
-		return &terminalQuestioner{r.sub, r.keeper.out, r.keeper.terminal}
+		return r.terminalQuestioner()
 	case a.Kind == "command":
 		return &commandQuestioner{r}
 	case a.Kind == "manual":
 		return &manualQuestioner{tell: tellPerson}
 	}
 	return nil
+}
+
+// terminalQuestioner answers at the keeper's terminal.
+func (r *caseRun) terminalQuestioner() *terminalQuestioner {
+	return &terminalQuestioner{r.sub, r.keeper.out, r.keeper.terminal}
 }
 
 // subjectCommand is a command of the subject's, in the case's surroundings.

@@ -27,7 +27,7 @@ var verbs map[string]verb
 
 func init() {
 	verbs = map[string]verb{
-		"unlock": {needs: []string{"keeper"}, run: (*caseRun).doUnlock},
+		"unlock": {needs: []string{"keeper"}, also: needsChanged, run: (*caseRun).doUnlock},
 		"lock":   {needs: []string{"lock"}, run: func(r *caseRun, _ caseStep) error { return r.lockKeeper() }},
 		"kill":   {needs: []string{"process"}, run: (*caseRun).doKill},
 		"signal": {needs: []string{"process"}, run: (*caseRun).doSignal},
@@ -51,6 +51,8 @@ func init() {
 		"reply":   {run: (*caseRun).doReply},
 		"notify":  {run: (*caseRun).doNotify},
 		"cancel":  {run: (*caseRun).doCancel},
+		"notice":  {run: (*caseRun).doNotice},
+		"repeat":  {run: (*caseRun).doRepeat},
 		">":       {run: (*caseRun).doSend},
 		"<":       {run: (*caseRun).doReceive},
 		"bytes":   {run: (*caseRun).doBytes},
@@ -104,6 +106,15 @@ func needsCommand(s caseStep) []string {
 	return nil
 }
 
+// needsChanged: a subject that does not ask about another policy can be started
+// by "unlock confirm" all the same.
+func needsChanged(s caseStep) []string {
+	if s.rest == "decline" || s.rest == "silence" {
+		return []string{"changed"}
+	}
+	return nil
+}
+
 func needsTool(s caseStep) []string {
 	_, rest := label(s.rest, "call")
 	tool, _, _ := strings.Cut(rest, " ")
@@ -113,7 +124,7 @@ func needsTool(s caseStep) []string {
 func needsAnswer(s caseStep) []string {
 	f := strings.Fields(s.rest)
 	at := 0
-	if s.verb == "ask" {
+	if s.verb == "ask" || len(f) > 0 && f[0] == "not" { // offered not ANSWER
 		at = 1
 	}
 	if len(f) <= at || f[at] == "nothing" {
@@ -157,8 +168,8 @@ func (r *caseRun) doStep(s caseStep) error {
 	var err error
 	switch {
 	case s.verb == "match" || s.verb == "lacks": // the texts themselves are compared
-	case s.verb == "until": // each time anew
-	case !slices.Contains([]string{"call", ">", "<", "ok", "reply", "log", "nolog", "request", "notify", "policy", "bytes",
+	case s.verb == "until" || s.verb == "repeat": // each time anew
+	case !slices.Contains([]string{"call", ">", "<", "ok", "reply", "notice", "log", "nolog", "request", "notify", "policy", "bytes",
 		"keys", "file", "same", "answer", "let"}, s.verb):
 		rest, err = expand(rest, false, r.value)
 	default:
@@ -210,24 +221,72 @@ func compilePattern(pattern string) (*regexp.Regexp, error) {
 	return re, nil
 }
 
+// doRepeat runs a step several times, and ${n} counts from 1: repeat N STEP.
+func (r *caseRun) doRepeat(s caseStep) error {
+	count, rest, _ := strings.Cut(s.rest, " ")
+	verb, rest, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(count)
+	if err != nil || verbs[verb].run == nil {
+		return faultf("repeat needs a number and a step: %s", s.rest)
+	}
+	for i := range n {
+		r.vars["n"] = fmt.Sprint(i + 1)
+		if err := r.doStep(caseStep{s.line, s.client, verb, rest}); err != nil {
+			return fmt.Errorf("time %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+// doUnlock starts the keeper: unlock [confirm|decline|silence], or unlock refused
+// [REGEX]. The words are the answer about a policy that is another than at the
+// last unlock.
 func (r *caseRun) doUnlock(s caseStep) error {
-	refused, pattern, _ := strings.Cut(s.rest, " ")
+	if word, pattern, _ := strings.Cut(s.rest, " "); word == "refused" {
+		return r.unlockRefused(pattern)
+	}
 	dialog := r.sub.Keeper.Again
 	if r.sub.Keeper.Store == "" {
 		dialog = r.sub.Keeper.First
 	}
-	if refused != "refused" {
-		if err := r.startKeeper(dialog); err != nil {
+	if err := r.startKeeper(dialog); err != nil {
+		return err
+	}
+	if s.rest != "" && r.sub.Keeper.Changed != nil {
+		if err := r.answerChanged(s.rest); err != nil {
 			return err
 		}
-		if err := r.ready(); err != nil {
-			return err
-		}
-		if r.sub.Keeper.Store == "" {
-			return r.seedAll()
-		}
+	}
+	if err := r.ready(); err != nil {
+		return err
+	}
+	if r.sub.Keeper.Store == "" {
+		return r.seedAll()
+	}
+	return nil
+}
+
+// answerChanged waits for the question about another policy and answers it.
+func (r *caseRun) answerChanged(word string) error {
+	c := r.sub.Keeper.Changed
+	keys, ok := map[string]string{"confirm": c.Yes, "decline": c.No, "silence": ""}[word]
+	if !ok {
+		return faultf("unlock cannot be answered by %q", word)
+	}
+	groups, err := r.screenShows(c.Question)
+	if err != nil {
+		return err
+	}
+	r.question = conformQuestion{text: groups[0]}
+	r.note("question %q", r.question.text)
+	if keys == "" {
 		return nil
 	}
+	return r.terminalQuestioner().press(keys, r.until())
+}
+
+// unlockRefused expects that the keeper does not start.
+func (r *caseRun) unlockRefused(pattern string) error {
 	if err := r.startKeeper(nil); err != nil {
 		return err
 	}

@@ -271,7 +271,21 @@ func (r *caseRun) doReceive(s caseStep) error {
 	return matchJSON(s.rest, m.raw)
 }
 
-// doBytes writes bytes without the end of a line: bytes TEXT [xN].
+// doNotice compares the next message that the server sends by itself.
+func (r *caseRun) doNotice(s caseStep) error {
+	c, err := r.client(s)
+	if err != nil {
+		return err
+	}
+	m, err := c.find(func(m *received) bool { return m.has("method") })
+	if err != nil {
+		return err
+	}
+	return matchJSON(s.rest, m.raw)
+}
+
+// doBytes writes bytes without the end of a line: bytes TEXT [xN]. With "latin1"
+// each character is one byte, which need not be UTF-8.
 func (r *caseRun) doBytes(s caseStep) error {
 	c, err := r.client(s)
 	if err != nil {
@@ -286,6 +300,13 @@ func (r *caseRun) doBytes(s caseStep) error {
 		if n, err = strconv.Atoi(times); err != nil {
 			return faultf("%v", err)
 		}
+	}
+	if w[1] == "latin1" {
+		var text []byte
+		for _, char := range w[0] {
+			text = append(text, byte(char))
+		}
+		w[0] = string(text)
 	}
 	r.note("%s -> %q x%d", c.name, cut(w[0], 200), n)
 	for ; n > 0; n -= 1 << 16 {
@@ -324,6 +345,7 @@ func (r *caseRun) doEOF(s caseStep) error {
 	if err != nil {
 		return err
 	}
+	c.wrote("\n")
 	return c.in.Close()
 }
 

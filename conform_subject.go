@@ -44,6 +44,7 @@ type subjectKeeper struct {
 	Terminal bool         // it needs a terminal of its own
 	First    []dialogStep // the first start, which makes the vault
 	Again    []dialogStep
+	Changed  *changedPolicy
 	Ready    string
 	Lock     []string // a command
 	LockKeys string   // or keys
@@ -53,6 +54,13 @@ type subjectKeeper struct {
 
 // dialogStep is something to wait for, and what to type then.
 type dialogStep struct{ See, Type string }
+
+// changedPolicy is the question about a policy that is another than at the last
+// unlock, after the passphrase (SPEC §6).
+type changedPolicy struct {
+	Question string // pattern of a whole question
+	Yes, No  string // keys
+}
 
 // subjectApprove is how questions are read and answered.
 type subjectApprove struct {
@@ -120,6 +128,9 @@ func (s *subject) patterns() error {
 		all = append(all, k.Ready)
 		for _, step := range append(slices.Clone(k.First), k.Again...) {
 			all = append(all, step.See)
+		}
+		if k.Changed != nil {
+			all = append(all, k.Changed.Question)
 		}
 	}
 	if a := s.Approve; a != nil {
@@ -193,6 +204,8 @@ func (s *subject) lacks(need string) string {
 		met = k != nil && k.Terminal
 	case "restart":
 		met = k != nil && k.Store != ""
+	case "changed":
+		met = k != nil && k.Terminal && k.Changed != nil
 	case "approve":
 		met = a != nil
 	case "question":

@@ -53,7 +53,8 @@ type caseProcess struct {
 	cmd      *exec.Cmd
 	terminal *os.File // the other end of its terminal
 	out, err *tape
-	private  bool // a reader: values in its output are no leak
+	copied   chan struct{} // closed when all of its terminal was read
+	private  bool          // a reader: values in its output are no leak
 	ended    chan struct{}
 	exit     int
 }
@@ -66,6 +67,12 @@ func newCaseProcess(name string, cmd *exec.Cmd) *caseProcess {
 func (p *caseProcess) wait() {
 	p.cmd.Wait()
 	p.exit = p.cmd.ProcessState.ExitCode()
+	if p.copied != nil {
+		select {
+		case <-p.copied:
+		case <-time.After(time.Second): // somebody else holds the terminal
+		}
+	}
 	p.out.end()
 	p.err.end()
 	close(p.ended)
@@ -123,8 +130,12 @@ func (r *caseRun) value(name string) (string, bool) {
 	if name == "meta" {
 		return string((&conformClient{}).meta()), true
 	}
-	if name == "question" {
+	switch {
+	case name == "question":
 		return r.question.text, true
+	case name == "policy" && r.sub.Policy != "":
+		path, err := expand(r.sub.Policy, false, r.value)
+		return path, err == nil
 	}
 	kind, rest, _ := strings.Cut(name, ".")
 	if kind == "value" {
@@ -231,7 +242,11 @@ func (r *caseRun) startAtTerminal(name string, cmd *exec.Cmd) (*caseProcess, err
 	}
 	r.note("start %s %q in a terminal", name, cmd.Args)
 	r.procs[name] = p
-	go io.Copy(p.out, master)
+	p.copied = make(chan struct{})
+	go func() {
+		io.Copy(p.out, master)
+		close(p.copied)
+	}()
 	go p.wait()
 	return p, nil
 }

@@ -27,7 +27,7 @@ const (
 )
 
 // The line that a reader gets instead of values: libraries run on without
-// variables, so that an empty file would not be understood.
+// variables, so that an empty file would not be understood. [DLV-18]
 const (
 	lineRefused   = "# keepmum: not approved\n"
 	lineContested = "# keepmum: opened by two processes at once, read it again\n"
@@ -109,7 +109,7 @@ func (v *visit) disturbed() *verdict {
 }
 
 // clean is disturbed for the moment before writing: no name leads to the pipe
-// and nobody may open it.
+// and nobody may open it. [DLV-11]
 func (v *visit) clean() *verdict {
 	var st unix.Stat_t
 	if err := unix.Fstat(v.i.w, &st); err != nil || st.Nlink != 0 || st.Mode&0o777 != 0 {
@@ -137,9 +137,10 @@ func (v *visit) pause(d time.Duration) {
 
 // identify finds the process behind the open. It looks until two looks in a
 // row agree, since a shell's child execs and an open takes time to finish; a
-// probe that has closed is dropped without a question (SPEC §7.3).
+// probe that has closed is dropped without a question (SPEC §7.3). [DLV-4]
+// [DLV-5]
 func (v *visit) identify() *verdict {
-	if v.crowded {
+	if v.crowded { // [DLV-3]
 		return &verdict{endRefused, "too many readers wait", lineRefused}
 	}
 	var last []holder
@@ -160,10 +161,11 @@ func (v *visit) identify() *verdict {
 // name looks up who of the holders reads.
 func (v *visit) name(hs []holder) *verdict {
 	if len(hs) == 0 {
+		// [DLV-7]
 		return &verdict{endUnseen, "no process can be seen that has the pipe open", lineUnseen}
 	}
 	who, err := oneLine(pidsOf(hs))
-	if errors.Is(err, errStrangers) {
+	if errors.Is(err, errStrangers) { // [DLV-6]
 		return &verdict{endContested, err.Error(), lineContested}
 	}
 	if err != nil {
@@ -174,7 +176,7 @@ func (v *visit) name(hs []holder) *verdict {
 	}
 	v.who = who
 	who.agent = agentOf(who, v.handler.agentKnown)
-	if who.uid != unix.Geteuid() {
+	if who.uid != unix.Geteuid() { // [DLV-7]
 		return &verdict{endUnseen, fmt.Sprintf("the reader is user %d", who.uid), lineUnseen}
 	}
 	return v.onlyReads(hs)
@@ -188,7 +190,7 @@ func pidsOf(hs []holder) (pids []int) {
 }
 
 // onlyReads refuses who could write into the pipe: it is no reader, and its
-// own write end would keep every reader from the end of file.
+// own write end would keep every reader from the end of file. [DLV-8]
 func (v *visit) onlyReads(hs []holder) *verdict {
 	if slices.ContainsFunc(hs, func(h holder) bool { return h.writes }) {
 		return &verdict{endNotReader, "opened for writing", ""}
@@ -207,7 +209,7 @@ func (v *visit) askAndDeliver() *verdict {
 }
 
 // ask waits for the keeper's decision; closing, ending and one more open
-// withdraw the question (SPEC §7.2).
+// withdraw the question (SPEC §7.2). [DLV-9]
 func (v *visit) ask() ([]byte, *verdict) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	watched := make(chan struct{})
@@ -252,7 +254,7 @@ func (v *visit) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // recheck makes sure that the process that was approved is still the one that
-// reads: no exec, nobody else who holds the descriptor (SPEC §7.2).
+// reads: no exec, nobody else who holds the descriptor (SPEC §7.2). [DLV-10]
 func (v *visit) recheck() *verdict {
 	hs := holders(v.i, false)
 	line := func(h holder) bool { return h.pid == v.who.pid || v.who.hasAncestor(h.pid) }
@@ -268,7 +270,7 @@ func (v *visit) recheck() *verdict {
 
 // deliver sends the comment line, waits until it was taken, and then sends the
 // rest: a reader that comes back for more is running, which leaves a prepared
-// thief next to no time, and whoever came was counted (SPEC §7.2).
+// thief next to no time, and whoever came was counted (SPEC §7.2). [DLV-12]
 func (v *visit) deliver(text []byte) *verdict {
 	if !bytes.HasPrefix(text, []byte("#")) || !bytes.Contains(text, []byte("\n")) {
 		return &verdict{endRefused, "internal error: a text without its comment line", lineRefused}
@@ -296,6 +298,7 @@ func (v *visit) deliver(text []byte) *verdict {
 	if exact, _ := v.count.exact(); !exact {
 		after = before
 	}
+	// [DLV-15]
 	if sent > 0 && (after.opens > 1 || after.attribs > 0 || after.lost) {
 		return &verdict{endTainted, "another process was at the pipe while values were in it", ""}
 	}
@@ -333,7 +336,7 @@ func (v *visit) send(data []byte) (sent int, bad *verdict) {
 		if bad != nil {
 			patience, total = min(patience, 3*tickTime), time.Second
 		}
-		if time.Since(moved) > patience || time.Since(start) > total {
+		if time.Since(moved) > patience || time.Since(start) > total { // [DLV-14]
 			return sent, &verdict{endAbandoned, "the reader does not read", lineRefused}
 		}
 		v.doze(idle)
@@ -363,6 +366,7 @@ func (v *visit) doze(idle int) {
 }
 
 // reclaim takes back what nobody has read, so that it cannot be read later.
+// [DLV-14]
 func (v *visit) reclaim() {
 	// A forked child of ours would be the last to close the read end, and be
 	// taken for a reader.
@@ -403,7 +407,7 @@ func (v *visit) answer(out *verdict) {
 }
 
 // bystanders are the other opens of a contested pipe, nil for one that nobody
-// is seen behind: each is recorded.
+// is seen behind: each is recorded. [DLV-6]
 func (v *visit) bystanders(out *verdict) (others []*process) {
 	if out.word != endContested {
 		return nil
@@ -430,7 +434,7 @@ func (v *visit) bystanders(out *verdict) (others []*process) {
 	return others
 }
 
-// retire ends the pipe for its reader.
+// retire ends the pipe for its reader. [DLV-13]
 func (v *visit) retire() {
 	unix.Fchmod(v.i.w, 0o600) // it is empty now, and linger must open it
 	v.i.late = inodeOf(v.i.w)
@@ -439,7 +443,7 @@ func (v *visit) retire() {
 
 // linger answers who found the name before it led elsewhere but was so slow
 // that the write end was gone: it would wait in open for ever. Nobody else can
-// be meant when everybody who was counted has closed.
+// be meant when everybody who was counted has closed. [DLV-16]
 func (s *pipes) linger(i *instance) {
 	defer unix.Close(i.late)
 	defer s.count.forget(i) // before its number is given to another file

@@ -5,8 +5,8 @@ package main
 //
 //   - no unescaped $ or backtick in double quotes and no metacharacter
 //     unquoted, since a shell that sources the file would run it, and a value
-//     may come from somebody else (SPEC §8);
-//   - what is written here, parseEnv reads back byte for byte.
+//     may come from somebody else [TXT-1] (SPEC §8);
+//   - what is written here, parseEnv reads back byte for byte [TXT-2].
 
 import (
 	"bytes"
@@ -36,7 +36,7 @@ const (
 )
 
 // dialectFor returns the dialect of a program where its name makes that
-// certain. busybox is many programs, so it is not (SPEC §8).
+// certain. busybox is many programs, so it is not. [TXT-10] (SPEC §8)
 func dialectFor(exe string) dialect {
 	shells := []string{"bash", "dash", "sh", "zsh", "ksh", "mksh"}
 	if slices.Contains(shells, path.Base(exe)) {
@@ -58,8 +58,8 @@ var (
 const maxEscape = len(`'\''`)
 
 // appendValue adds v to dst as it stands after NAME=. warn says that some
-// readers will not get v back from it. An error never tells anything of v. It
-// implements *The .env text* (SPEC §8).
+// readers will not get v back from it. An error never tells anything of v
+// [TXT-8]. It implements *The .env text* (SPEC §8).
 func appendValue(dst []byte, d dialect, v []byte) (text []byte, warn bool, err error) {
 	if !utf8.Valid(v) || bytes.IndexByte(v, 0) >= 0 {
 		return nil, false, errors.New("a value must be UTF-8 text without NUL")
@@ -69,14 +69,14 @@ func appendValue(dst []byte, d dialect, v []byte) (text []byte, warn bool, err e
 		text, warn = appendPortable(dst, v)
 		return text, warn, nil
 	case dialectShell:
-		return appendQuoted(dst, '\'', v, shellEscapes), false, nil
+		return appendQuoted(dst, '\'', v, shellEscapes), false, nil // [TXT-9]
 	}
 	return nil, false, fmt.Errorf("unsupported dialect %q", d)
 }
 
 // appendPortable picks, of the quotings that no shell runs, the one that most
 // of 36 measured readers give back exactly. CR is the one thing that shells do
-// not get back from it (SPEC §8).
+// not get back from it. [TXT-6] (SPEC §8.1)
 func appendPortable(dst, v []byte) (text []byte, warn bool) {
 	has := func(chars string) bool { return bytes.ContainsAny(v, chars) }
 	switch {
@@ -116,7 +116,7 @@ func appendQuoted(dst []byte, quote byte, v []byte, escapes map[byte]string) []b
 //	# STRIPE_KEY= (no value yet)
 func encodeEnv(d dialect, environmentName string, vars []*variable) ([]byte, error) {
 	// Room for all at once: growing would leave copies of values behind.
-	title := "# keepmum: " + clean(environmentName, 1024)
+	title := "# keepmum: " + clean(environmentName, 1024) // [TXT-3]
 	size := len(title) + len(" \n")
 	for _, v := range vars {
 		size += len("# = (no value yet)\n") + len(v.name) + maxEscape*len(v.value)
@@ -132,9 +132,9 @@ func encodeEnv(d dialect, environmentName string, vars []*variable) ([]byte, err
 		case !isEnvName([]byte(v.name)):
 			return nil, fmt.Errorf("malformed name of a variable: %q", v.name)
 		case v.placeholder:
-			text = append(text, "# "+v.name+"= (no value yet)"...)
+			text = append(text, "# "+v.name+"= (no value yet)"...) // [TXT-5]
 		default:
-			text, _, err = appendValue(append(text, v.name+"="...), d, v.value)
+			text, _, err = appendValue(append(text, v.name+"="...), d, v.value) // [TXT-4]
 		}
 		if err != nil {
 			return nil, fmt.Errorf("variable %q: %w", v.name, err)

@@ -3,7 +3,7 @@ package main
 // Reading a .env file of somebody else's, for import. What has one meaning in
 // the readers in use is taken; what has several is reported with its number
 // and left out, never guessed (SPEC §8). A report names variables and lines,
-// never anything of a value. $ stays as it is.
+// never anything of a value [TXT-20]. $ stays as it is [TXT-18].
 
 import (
 	"bytes"
@@ -50,7 +50,7 @@ var envEscapes = map[string]string{`\n`: "\n", `\r`: "\r", `\t`: "\t",
 func parseEnv(text []byte) (lines []envLine, problems []envProblem) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	// A file with CR LF throughout means LF by it, in quotes too. Where one
-	// line ends otherwise, each CR in quotes was meant.
+	// line ends otherwise, each CR in quotes was meant. [TXT-11]
 	if n := bytes.Count(text, []byte("\r\n")); n > 0 && n == bytes.Count(text, []byte("\n")) {
 		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
 		defer clear(text)
@@ -58,7 +58,7 @@ func parseEnv(text []byte) (lines []envLine, problems []envProblem) {
 	number := 1
 	for line := range bytes.Lines(text) {
 		if !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
-			return nil, []envProblem{{line: number,
+			return nil, []envProblem{{line: number, // [TXT-12]
 				text: "NUL, or text that is not UTF-8; nothing of the file was read"}}
 		}
 		number++
@@ -71,7 +71,7 @@ func parseEnv(text []byte) (lines []envLine, problems []envProblem) {
 		switch {
 		case fault != "":
 			problems = append(problems, envProblem{line: number, text: fault})
-		case again: // the later one counts, at the place of the first
+		case again: // the later one counts, at the place of the first [TXT-19]
 			problems = append(problems, envProblem{number, fmt.Sprintf("%.60q is on line %d too; "+
 				"the later one counts", name, lines[i].line), true})
 			lines[i] = envLine{name, value, number}
@@ -86,7 +86,7 @@ func parseEnv(text []byte) (lines []envLine, problems []envProblem) {
 }
 
 // parseVariable reads one variable, or a comment or an empty line, which has no
-// name. rest is what follows it (SPEC §8).
+// name. rest is what follows it. [TXT-13] (SPEC §8)
 func parseVariable(text []byte) (name string, value secret, fault string, rest []byte) {
 	line, rest := cutLine(text)
 	if len(line) == 0 || line[0] == '#' {
@@ -112,7 +112,7 @@ func parseValue(text []byte) (value secret, fault string, rest []byte) {
 	m := envQuoted.FindSubmatch(text)
 	if m == nil {
 		bare, rest := cutLine(text)
-		if at := envComment.FindIndex(bare); at != nil {
+		if at := envComment.FindIndex(bare); at != nil { // [TXT-14]
 			bare = bare[:at[0]]
 		}
 		if bytes.IndexByte(bare, '\r') >= 0 {
@@ -124,12 +124,12 @@ func parseValue(text []byte) (value secret, fault string, rest []byte) {
 	comment := bytes.TrimLeft(after, " \t")
 	switch {
 	case len(m[2])+len(m[4])+len(m[6]) == 0:
-		return nil, "a quote is never closed; nothing from here on was read", nil
+		return nil, "a quote is never closed; nothing from here on was read", nil // [TXT-17]
 	case m[1] != nil:
-		value = bytes.ReplaceAll(m[1], []byte(`'\''`), []byte("'"))
+		value = bytes.ReplaceAll(m[1], []byte(`'\''`), []byte("'")) // [TXT-15]
 	case m[3] != nil:
 		value = envEscape.ReplaceAllFunc(m[3], func(escape []byte) []byte {
-			if envEscapes[string(escape)] == "" {
+			if envEscapes[string(escape)] == "" { // [TXT-16]
 				fault = "a backslash in double quotes before something that readers differ on"
 			}
 			return []byte(envEscapes[string(escape)])
@@ -137,6 +137,7 @@ func parseValue(text []byte) (value secret, fault string, rest []byte) {
 	default:
 		value = m[5]
 	}
+	// [TXT-17]: readers differ on what follows a quote
 	if fault == "" && len(comment) > 0 && (comment[0] != '#' || len(comment) == len(after)) {
 		fault = "text after the closing quote"
 	}

@@ -20,7 +20,7 @@ func encodeValue(d dialect, v []byte) (text []byte, warn bool, err error) {
 }
 
 // TestEncodePortable has the value classes that were measured with 36 readers,
-// and which quoting is to be picked.
+// and which quoting is to be picked. [TXT-2] [TXT-6]
 func TestEncodePortable(t *testing.T) {
 	tests := []struct {
 		name, value, want string
@@ -86,7 +86,7 @@ func TestEncodePortable(t *testing.T) {
 	}
 }
 
-// TestEncodePortableBare tries each character of ASCII, inside and first.
+// TestEncodePortableBare tries each character of ASCII, inside and first. [TXT-6]
 func TestEncodePortableBare(t *testing.T) {
 	const bare = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.,/:@%+^!?*-"
 	for c := byte(1); c < 0x80; c++ {
@@ -101,6 +101,7 @@ func TestEncodePortableBare(t *testing.T) {
 	}
 }
 
+// TestEncodeShell has the one quoting that every POSIX shell takes. [TXT-9]
 func TestEncodeShell(t *testing.T) {
 	for value, want := range map[string]string{"": `''`, "a": `'a'`, "it's": `'it'\''s'`,
 		"'":         `''\'''`,
@@ -112,6 +113,7 @@ func TestEncodeShell(t *testing.T) {
 	}
 }
 
+// TestEncodeRefuses: what cannot be written is told without the value. [TXT-8]
 func TestEncodeRefuses(t *testing.T) {
 	for _, d := range []dialect{dialectPortable, dialectShell} {
 		for _, value := range []string{"canary\x00", "canary\xff", "canary\xed\xa0\x80"} {
@@ -127,6 +129,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
+// TestDialectFor knows shells by their names alone. [TXT-10]
 func TestDialectFor(t *testing.T) {
 	for exe, want := range map[string]dialect{"/usr/bin/bash": dialectShell,
 		"/bin/dash": dialectShell,
@@ -141,6 +144,7 @@ func TestDialectFor(t *testing.T) {
 	}
 }
 
+// TestEncodeEnv has the whole text. [TXT-3] [TXT-4] [TXT-5]
 func TestEncodeEnv(t *testing.T) {
 	vars := []*variable{{name: "B", value: secret("it's")}, {name: "EMPTY", value: secret{}},
 		{name: "KEY", placeholder: true}, {name: "A", value: secret("x\ny"), concealed: true}}
@@ -160,6 +164,7 @@ func TestEncodeEnv(t *testing.T) {
 			t.Errorf("a variable named %q: %q", name, text)
 		}
 	}
+	// [TXT-8]
 	_, err = encodeEnv(dialectShell, "e", []*variable{{name: "BAD", value: secret("canary\x00")}})
 	if err == nil || !strings.Contains(err.Error(), `"BAD"`) || strings.Contains(err.Error(),
 		"canary") {
@@ -204,7 +209,7 @@ func checkReadsBack(t *testing.T, d dialect, value []byte) {
 }
 
 // TestShells sources the encoded text in the shells there are and compares
-// byte for byte. A command that ran would leave a file.
+// byte for byte [TXT-9]. A command that ran would leave a file [TXT-1].
 func TestShells(t *testing.T) {
 	const count = 300
 	tried := 0
@@ -368,6 +373,7 @@ func readVector(t testing.TB, file string) (head, parts map[string]string) {
 }
 
 // FuzzEnv: whatever is encoded reads back exactly, and nothing stops parseEnv.
+// [TXT-2]
 func FuzzEnv(f *testing.F) {
 	files, _ := filepath.Glob("testdata/dotenv/*.txt")
 	if len(files) == 0 {

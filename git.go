@@ -25,10 +25,11 @@ import (
 const gitExcludeMax = 1 << 20 // bytes
 
 // testOnlyGitDeadline is how long git may take; only the tests change it.
+// [MNT-6]
 var testOnlyGitDeadline = 5 * time.Second
 
 // gitSafe comes before every command: no program that the repository's own
-// configuration names is run (SPEC §12).
+// configuration names is run (SPEC §12). [MNT-8]
 var gitSafe = []string{"--no-pager", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
 	"-c", "core.untrackedCache=false", "-c", "safe.bareRepository=explicit"}
 
@@ -44,7 +45,7 @@ type gitInfo struct {
 
 // gitState asks Git about path, which is resolved. Outside of every work tree
 // no program is run. An error means that nobody knows, and so no mount
-// (SPEC §7.1).
+// (SPEC §7.1). [MNT-6]
 func gitState(path string) (s gitInfo, err error) {
 	project := gitProject(filepath.Dir(path))
 	if project == "" {
@@ -68,7 +69,7 @@ func gitState(path string) (s gitInfo, err error) {
 
 // isPlaceholder reports whether nothing is at path, or an empty file or folder:
 // agents' sandboxes put those where a .git could be made, and Git takes neither
-// for a repository.
+// for a repository. [MNT-9]
 func isPlaceholder(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -94,6 +95,7 @@ func gitProject(dir string) (project string) {
 
 // findGit returns the git of PATH, if it lies outside of the project and others
 // cannot rewrite it. LookPath itself refuses one found through a relative entry.
+// [MNT-7]
 func findGit(project string) (string, error) {
 	name, err := exec.LookPath("git")
 	if err != nil {
@@ -169,6 +171,7 @@ func (s *gitInfo) failed(command string, err error) error {
 // run starts git beside the path; an exit status of up to worst is an answer.
 // Nothing of our environment but HOME goes along, and no transport is allowed:
 // a missing object would else be fetched by a program that the repository names.
+// [MNT-8]
 func (s *gitInfo) run(out io.Writer, worst int, args ...string) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), testOnlyGitDeadline)
 	defer cancel()
@@ -189,7 +192,7 @@ func (s *gitInfo) run(out io.Writer, worst int, args ...string) (code int, err e
 
 // addExclude makes Git ignore the path of info in this clone alone, and sees
 // that it does: a rule in a .gitignore file comes after the exclude file. It
-// does nothing where the line is there (SPEC §7.1).
+// does nothing where the line is there (SPEC §7.1). [MNT-10]
 func addExclude(info gitInfo) error {
 	folder := filepath.Dir(info.exclude)
 	if err := os.Mkdir(folder, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -220,7 +223,7 @@ func addExclude(info gitInfo) error {
 		}
 	}
 	ignored, err := info.isIgnored()
-	if err == nil && !ignored {
+	if err == nil && !ignored { // [MNT-11]
 		err = fmt.Errorf("git still does not ignore %q: a rule with ! in a .gitignore wins, remove it",
 			info.path)
 	}

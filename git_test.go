@@ -38,6 +38,7 @@ func testGit(t *testing.T) (dir string, git func(args ...string) string) {
 	return dir, git
 }
 
+// [MNT-6] [MNT-10]
 func TestGitState(t *testing.T) {
 	dir, git := testGit(t)
 	put(t, dir+"/both.secret", "x")
@@ -92,6 +93,7 @@ func TestGitOutside(t *testing.T) {
 	}
 }
 
+// [MNT-6] [MNT-7]
 func TestGitRefused(t *testing.T) {
 	for _, c := range []struct {
 		name, path, want string
@@ -193,7 +195,7 @@ func plant(t *testing.T, path, canary string) {
 }
 
 // TestGitHostile sets what a repository's own configuration may name as a
-// program, shows that plain git runs it, and that gitState does not.
+// program, shows that plain git runs it, and that gitState does not. [MNT-8]
 func TestGitHostile(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -238,6 +240,7 @@ func TestGitHostile(t *testing.T) {
 	}
 }
 
+// [MNT-10]
 func TestAddExclude(t *testing.T) {
 	for _, c := range []struct{ name, before, after string }{
 		{"empty", "", "/.env\n"},
@@ -263,6 +266,7 @@ func TestAddExclude(t *testing.T) {
 	}
 }
 
+// [MNT-11]
 func TestAddExcludeRefused(t *testing.T) {
 	dir, _ := testGit(t)
 	info, err := gitState(dir + "/.env")
@@ -293,7 +297,7 @@ func TestAddExcludeRefused(t *testing.T) {
 }
 
 // TestGitPlaceholder: what an agent's sandbox puts in the place of a .git is no
-// repository.
+// repository. [MNT-9]
 func TestGitPlaceholder(t *testing.T) {
 	for name, make := range map[string]func(path string) error{
 		"folder": func(path string) error { return os.Mkdir(path, 0o700) },

@@ -9,11 +9,12 @@ import (
 
 const (
 	// onceLasts and onceUses are what "once" covers for a read: one load, by
-	// the same process, which may open the file several times (SPEC §7.2).
+	// the same process, which may open the file several times (SPEC §5.3).
+	// [GRT-13]
 	onceLasts = 10 * time.Second
 	onceUses  = 8
 
-	maxGrants = 4096 // older ones are dropped first: the person is asked again
+	maxGrants = 4096 // the oldest goes first: the person is asked again [GRT-7]
 )
 
 // grant is a remembered yes, bound to what was shown, with an end. It
@@ -33,16 +34,18 @@ type grant struct {
 // that instance alone; a timed one, or one until locked, for the same program
 // with the same command in the same directory, as far from an agent as it was.
 func (g *grant) covers(r *request, now time.Time) bool {
+	// [GRT-8]
 	if g.uses == 0 || g.expired(now) || g.subject != r.subject() || g.request.via != r.via {
 		return false
 	}
 	a, b := g.actor, r.actor
 	if r.action == actConnect && g.word == answerOnce && g.request.conn != r.conn {
-		return false
+		return false // [GRT-10]
 	}
-	if g.word == answerOnce || g.word == answerProcess {
+	if g.word == answerOnce || g.word == answerProcess { // [GRT-9]
 		return sameInstance(a, b) && sameProgram(a, b, r.via) && a.alive()
 	}
+	// [GRT-11]
 	return a.exe != "" && sameProgram(a, b, viaMount) && a.dir == b.dir && a.agent == b.agent
 }
 
@@ -55,7 +58,7 @@ func sameProgram(a, b *process, via string) bool {
 }
 
 // expired looks at both clocks: the monotonic one may stop while the machine
-// sleeps, and the wall clock may be set.
+// sleeps, and the wall clock may be set. [GRT-6]
 func (g *grant) expired(now time.Time) bool {
 	if g.lasts == 0 {
 		return false
@@ -84,7 +87,7 @@ func (gs *grants) add(r *request, word string, lasts time.Duration, uses int, no
 	if err != nil {
 		return
 	}
-	// What was shown, not what it has become while the person thought.
+	// What was shown, not what it has become while the person thought. [GRT-12]
 	if !sameInstance(held, r.actor) || !sameProgram(held, r.actor, r.via) || held.dir != r.actor.dir {
 		held.close()
 		return
@@ -136,7 +139,8 @@ func (gs *grants) use(rule string) {
 	}
 }
 
-// revoke drops the grants that match and returns how many.
+// revoke drops the grants that match and returns how many. A "never" is no
+// grant, and stays. [GRT-5] [GRT-18]
 func (gs *grants) revoke(match func(*grant) bool) int {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
@@ -162,7 +166,7 @@ func (gs *grants) silenced(key string) bool {
 // actorKey names an actor for "never" and for counting floods: a client by its
 // instance; a command, which is a new process each time, by who started it; a
 // reader by its program and directory. Arguments are no part of it: they cost
-// nothing to vary.
+// nothing to vary. [GRT-17]
 func actorKey(r *request) string {
 	p := r.actor
 	switch {

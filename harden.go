@@ -6,7 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitFiles keeps secrets out of core files, and files from others.
+// limitFiles keeps secrets out of core files, and files from others (SPEC §4)
+// [KPR-9].
 func limitFiles() error {
 	unix.Umask(0o077)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
@@ -19,7 +20,7 @@ func limitFiles() error {
 // descriptors. It comes before anything else in a keeper, since a child that
 // execs has lost it again. A bridge or a command cannot have it: the keeper, a
 // process of the same user, must see who they are. It implements *Keeper and
-// socket* (SPEC §4).
+// socket* (SPEC §4) [KPR-10] [KPR-12].
 func harden() error {
 	if err := limitFiles(); err != nil {
 		return err

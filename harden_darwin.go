@@ -2,5 +2,5 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// denyTracing makes the system refuse debuggers.
+// denyTracing makes the system refuse debuggers (SPEC §4) [KPR-10].
 func denyTracing() error { return unix.PtraceDenyAttach() }

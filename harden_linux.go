@@ -9,7 +9,8 @@ import (
 )
 
 // denyTracing closes /proc/PID/fd, /proc/PID/mem, ptrace and pidfd_getfd, and
-// refuses to go on under a debugger that was there before.
+// refuses to go on under a debugger that was there before (SPEC §4) [KPR-10]
+// [KPR-11].
 func denyTracing() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err

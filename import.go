@@ -9,7 +9,7 @@ import (
 )
 
 // newImport checks the file and the Environment before anybody is asked; the
-// file is read after the yes (SPEC §9).
+// file is read after the yes. [TUL-15] [TUL-16] (SPEC §9.2)
 func (c *call) newImport() error {
 	c.args.EnvironmentID = "" // by name: import makes the Environment where there is none
 	if c.k.vault.view().environmentByName(c.args.EnvironmentName) == nil {
@@ -41,7 +41,8 @@ func (c *call) newImport() error {
 }
 
 // importFile reads the file, stores and syncs its variables, and only then
-// puts the mount in its place. On any failure the file is as it was.
+// puts the mount in its place [TUL-18]. On any failure the file is as it was
+// [TUL-19] (SPEC §9.2).
 func (c *call) importFile() (any, error) {
 	text, id, err := c.place.readImport()
 	if err != nil {
@@ -122,7 +123,8 @@ func (c *call) replace(e *environment, id fileID) (err error) {
 	return nil
 }
 
-// takeBack restores the Environment after a mount that failed.
+// takeBack restores the Environment after a mount that failed. [TUL-19]
+// (SPEC §9.2)
 func (c *call) takeBack(before, after *environment, cause error) error {
 	err := c.k.update(func(d *vaultData) error {
 		for i, e := range d.environments {
@@ -144,6 +146,7 @@ func (c *call) takeBack(before, after *environment, cause error) error {
 }
 
 // importError names the lines that cannot be read, never what they hold.
+// [TXT-21] (SPEC §8.2)
 func importError(path string, lines []envLine, problems []envProblem) error {
 	var list []string
 	for _, p := range problems {

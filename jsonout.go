@@ -13,7 +13,7 @@ import (
 
 // raw is standard output for JSON: as it is for a program, and with what no
 // terminal may get escaped where a person looks at it. Outside of a string JSON
-// has none of it, so it means the same (SPEC §5).
+// has none of it, so it means the same. [CLI-11] (SPEC §5.2, §11)
 func (c *cli) raw() io.Writer {
 	if f, ok := c.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return jsonScreen{f}

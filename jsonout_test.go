@@ -7,7 +7,7 @@ import (
 )
 
 // TestJSONOnScreen: what is shown has nothing that a terminal would act on, and
-// means the same.
+// means the same. [CLI-11]
 func TestJSONOnScreen(t *testing.T) {
 	name := "a\x7f\u202eb\u009bc\U000E0041é世"
 	var plain, shown bytes.Buffer

@@ -90,6 +90,7 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	if !done {
 		a = k.asker.ask(ctx, r, d.passphrase, k.patience(r))
 	}
+	// [KPR-19]: a key may have been pressed as the lock began.
 	if k.locked.Load() {
 		a = no("locked")
 	}
@@ -144,7 +145,7 @@ func (k *keeper) remember(r *request, a answer, now time.Time) {
 		return
 	}
 	k.mu.Lock()
-	k.lastYes = now // what a rule or a grant allows is no sign of a person
+	k.lastYes = now // [KPR-17]: a rule or a grant is no sign of the person
 	k.mu.Unlock()
 	end := k.policy.GrantMax
 	switch {
@@ -225,18 +226,18 @@ func (k *keeper) actorOf(peer, self *process) (actor *process, via string, err e
 	ours := func(exeDev, exeIno uint64) bool { return exeDev == self.exeDev && exeIno == self.exeIno }
 	bridge := func(args []string) bool { return len(args) > 1 && args[1] == "mcp" }
 	switch {
-	case !ours(peer.exeDev, peer.exeIno):
+	case !ours(peer.exeDev, peer.exeIno): // [SOC-19]
 		actor, via = peer, viaMCP
-	case !bridge(peer.args):
+	case !bridge(peer.args): // [SOC-21]
 		actor, via = peer, viaCommand
-	default:
+	default: // [SOC-20]
 		via = viaMCP
 		for _, a := range peer.ancestors {
 			if ours(a.exeDev, a.exeIno) && bridge(a.args) {
 				continue
 			}
-			// Clients may protect themselves, as keepers do: the program then
-			// cannot be read, and the prompt says so.
+			// [SOC-22]: clients may protect themselves, as keepers do. The
+			// program then cannot be read, and the prompt says so.
 			if actor, err = lookupHidden(a.pid); err != nil {
 				return nil, "", errors.New("the client cannot be identified")
 			}
@@ -260,7 +261,7 @@ func (k *keeper) actorOf(peer, self *process) (actor *process, via string, err e
 }
 
 // update changes the vault, which then also remembers how far the log goes
-// (SPEC §10).
+// (SPEC §3.4, §10) [VLT-22].
 func (k *keeper) update(change func(*vaultData) error) error {
 	return k.vault.update(func(d *vaultData) error {
 		head := k.audit.head()
@@ -277,7 +278,7 @@ func (k *keeper) idleSince() time.Time {
 }
 
 // close ends what every keeper has: the log is written out, the vault learns
-// how far it goes, and the key is wiped.
+// how far it goes, and the key is wiped (SPEC §4, §10) [KPR-15].
 func (k *keeper) close() {
 	k.audit.sync()
 	if k.audit.head().Number != k.vault.view().audit.number {

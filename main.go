@@ -67,8 +67,8 @@ func (e exitError) Error() string { return "" }
 var errSilent = errors.New("")
 
 func main() {
-	// Before anything else: another process of the user that opens our memory
-	// first keeps it (SPEC §12).
+	// [KPR-10]: before anything else, as another process of the user that opens
+	// our memory first keeps it (SPEC §12).
 	if len(os.Args) > 1 && (os.Args[1] == "unlock" || os.Args[1] == "passwd") {
 		denyTracing() // harden says what went wrong
 	}
@@ -76,7 +76,7 @@ func main() {
 }
 
 // run maps what a command returns to an exit code: 0, 1 failed or refused, 2
-// misuse.
+// misuse. [CLI-9] [CLI-10] (SPEC §11)
 func run(c *cli, args []string) int {
 	if err := limitFiles(); err != nil {
 		fmt.Fprintf(c.err, "keepmum: error: %v\n", err)
@@ -126,7 +126,7 @@ func (c *cli) dispatch(args []string) error {
 		return &usageError{nil, fmt.Sprintf("unknown command %q", args[0])}
 	}
 	rest, err := c.parse(args[1:])
-	if errors.Is(err, flag.ErrHelp) {
+	if errors.Is(err, flag.ErrHelp) { // [CLI-12]
 		io.WriteString(c.out, helpText(c.command))
 		return nil
 	}
@@ -137,7 +137,7 @@ func (c *cli) dispatch(args []string) error {
 }
 
 // parse reads flags wherever they stand before a "--", since people put them
-// last as often as first.
+// last as often as first. [CLI-8] (SPEC §11)
 func (c *cli) parse(args []string) ([]string, error) {
 	set := flag.NewFlagSet(c.command.name, flag.ContinueOnError)
 	set.SetOutput(io.Discard)

@@ -22,7 +22,7 @@ import (
 const (
 	modern      = "2026-07-28"
 	batching    = "2025-03-26" // the one revision that has batches
-	maxUnderWay = 256          // calls at once
+	maxUnderWay = 256          // calls at once [MCP-28]
 	leaveGrace  = 500 * time.Millisecond
 
 	metaVersion      = "io.modelcontextprotocol/protocolVersion"
@@ -90,8 +90,8 @@ type mcpRequest struct {
 
 // serveMCP answers a client on in and out until the input ends, a signal asks us
 // to leave, or the output breaks; a call that waits delays none of these. The
-// read itself cannot be interrupted: its goroutine ends with the process. It
-// implements *MCP* (SPEC §9).
+// read itself cannot be interrupted: its goroutine ends with the process.
+// [MCP-3] It implements *MCP* (SPEC §9).
 func serveMCP(ctx context.Context, in io.Reader, out, log io.Writer, home, version string) error {
 	asked, leave := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer leave()
@@ -103,7 +103,7 @@ func serveMCP(ctx context.Context, in io.Reader, out, log io.Writer, home, versi
 	var err error
 	select {
 	case err = <-ended:
-		withinTime(leaveGrace, b.working.Wait) // what was just asked still gets its answer
+		withinTime(leaveGrace, b.working.Wait) // [MCP-4]
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -131,7 +131,7 @@ func (b *bridge) read(in *lineReader) error {
 	for b.ctx.Err() == nil {
 		line, err := in.next()
 		switch {
-		case errors.Is(err, errLineTooLong):
+		case errors.Is(err, errLineTooLong): // [MCP-22]
 			b.send(&message{err: wireErrorf(codeInvalidRequest, "invalid request: %v", err)})
 		case err != nil:
 			return err
@@ -158,13 +158,15 @@ func (b *bridge) sendLine(line []byte) {
 }
 
 // receiveBatch answers an array by one array, in the one revision that has
-// them: implementations "MUST support receiving JSON-RPC batches".
+// them: implementations "MUST support receiving JSON-RPC batches". [MCP-12]
+// (SPEC §9.1)
 func (b *bridge) receiveBatch(line []byte) {
 	var parts []json.RawMessage
 	err := json.Unmarshal(line, &parts)
 	b.mu.Lock()
 	batches := b.revision == batching
 	b.mu.Unlock()
+	// [MCP-13]
 	if err != nil || !batches || len(parts) == 0 || len(parts) > maxUnderWay {
 		b.send(&message{err: wireErrorf(codeInvalidRequest, "invalid request: an array; "+
 			"only revision %s has them, of 1 to %d messages", batching, maxUnderWay)})
@@ -188,19 +190,19 @@ func (b *bridge) receiveBatch(line []byte) {
 }
 
 // receive handles one message. Notifications, also malformed ones, and
-// responses (we have asked nothing) are never answered.
+// responses (we have asked nothing) are never answered. [MCP-27] (SPEC §9.1)
 func (b *bridge) receive(line []byte, inBatch bool, reply func(*message)) {
 	m, bad := parseMessage(line)
 	r := &mcpRequest{message: m, reply: reply}
 	switch {
-	case bad != nil && (m.id != nil || m.method == ""):
+	case bad != nil && (m.id != nil || m.method == ""): // [MCP-20] [MCP-21]
 		reply(&message{id: m.id, err: bad})
 	case bad != nil || m.method == "":
 		reply(nil)
 	case m.id == nil:
 		b.notified(m)
 		reply(nil)
-	case inBatch && m.method == "initialize":
+	case inBatch && m.method == "initialize": // [MCP-12]
 		b.answer(r, nil, wireErrorf(codeInvalidRequest, "invalid request: initialize in a batch"))
 	default:
 		if result, bad := b.handle(r); result != nil || bad != nil {
@@ -209,7 +211,7 @@ func (b *bridge) receive(line []byte, inBatch bool, reply func(*message)) {
 	}
 }
 
-// handle finds the method of a request in its era.
+// handle finds the method of a request in its era. [MCP-10] (SPEC §9.1)
 func (b *bridge) handle(r *mcpRequest) (jsonObject, *wireError) {
 	if bad := b.open(r); bad != nil {
 		return nil, bad
@@ -223,7 +225,7 @@ func (b *bridge) handle(r *mcpRequest) (jsonObject, *wireError) {
 }
 
 // answer replies with an error, or with a result, to which 2026-07-28 has
-// additions.
+// additions. [MCP-11] (SPEC §9.1)
 func (b *bridge) answer(r *mcpRequest, result jsonObject, bad *wireError) {
 	if bad != nil {
 		r.reply(&message{id: r.id, err: bad})
@@ -259,6 +261,7 @@ func (b *bridge) notified(m message) {
 // open finds out by which revision a request is to be answered, or fails it. A
 // revision in _meta means 2026-07-28 and nothing remembered ("Servers MUST NOT
 // rely on prior requests over the same connection"), else what was agreed.
+// (SPEC §9.1)
 func (b *bridge) open(r *mcpRequest) *wireError {
 	b.mu.Lock()
 	_, twice := b.underWay[string(r.id)]
@@ -269,13 +272,13 @@ func (b *bridge) open(r *mcpRequest) *wireError {
 		r.meta, err = decodeMember(r.members["_meta"])
 	}
 	switch {
-	case twice:
+	case twice: // [MCP-24]
 		return wireErrorf(codeInvalidRequest, "invalid request: a request with this id is under way")
-	case err != nil:
+	case err != nil: // [MCP-26]
 		return wireErrorf(codeInvalidParams, "invalid params or _meta: %v", err)
-	case r.meta[metaVersion] != nil:
+	case r.meta[metaVersion] != nil: // [MCP-5]
 		return r.openModern()
-	case r.revision == "" && r.method != "initialize" && r.method != "ping":
+	case r.revision == "" && r.method != "initialize" && r.method != "ping": // [MCP-9]
 		return wireErrorf(codeInvalidParams, "missing %q in _meta (%s), or initialize first (up to %s)",
 			metaVersion, modern, legacy[len(legacy)-1])
 	}
@@ -291,12 +294,13 @@ func decodeMember(raw json.RawMessage) (map[string]json.RawMessage, error) {
 }
 
 // openModern checks what 2026-07-28 demands of the _meta of every request.
+// [MCP-7] (SPEC §9.1)
 func (r *mcpRequest) openModern() *wireError {
 	asked, err := decodeText(r.meta[metaVersion])
 	if err != nil {
 		return wireErrorf(codeInvalidParams, "invalid _meta: %q must be a string", metaVersion)
 	}
-	if asked != modern {
+	if asked != modern { // [MCP-6]
 		return &wireError{codeVersion, "Unsupported protocol version",
 			jsonObject{"supported": []string{modern}, "requested": cut(asked, 64)}}
 	}
@@ -308,7 +312,7 @@ func (r *mcpRequest) openModern() *wireError {
 }
 
 // initialize agrees on a revision: the one asked for if we have it, else our
-// latest of those that open so.
+// latest of those that open so. [MCP-8] (SPEC §9.1)
 func (b *bridge) initialize(r *mcpRequest) (jsonObject, *wireError) {
 	asked, err := decodeText(r.members["protocolVersion"])
 	if err != nil {
@@ -338,6 +342,7 @@ func (b *bridge) serverInfo() any { return jsonObject{"name": "keepmum", "versio
 
 // list answers the three lists, each on one page, so no cursor is ours and
 // "Invalid cursors SHOULD result in an error with code -32602 (Invalid params)".
+// [MCP-17] (SPEC §9.1)
 func (b *bridge) list(r *mcpRequest) (jsonObject, *wireError) {
 	if r.members["cursor"] != nil {
 		return nil, wireErrorf(codeInvalidParams, "invalid cursor: the list has one page")
@@ -359,7 +364,8 @@ func (b *bridge) list(r *mcpRequest) (jsonObject, *wireError) {
 	return jsonObject{name: items}, nil
 }
 
-// readResource returns one of the embedded documents.
+// readResource returns one of the embedded documents. [MCP-14] [TUL-23]
+// (SPEC §9.3)
 func (b *bridge) readResource(r *mcpRequest) (jsonObject, *wireError) {
 	uri, err := decodeText(r.members["uri"])
 	if err != nil {
@@ -379,7 +385,8 @@ func (b *bridge) readResource(r *mcpRequest) (jsonObject, *wireError) {
 }
 
 // listen opens a subscription. Nothing of ours changes, so after the
-// acknowledgement it is silent until it is cancelled or we leave.
+// acknowledgement it is silent until it is cancelled or we leave. [MCP-18]
+// (SPEC §9.1)
 func (b *bridge) listen(r *mcpRequest) (jsonObject, *wireError) {
 	if _, err := decodeObject(r.members["notifications"]); err != nil {
 		return nil, wireErrorf(codeInvalidParams, `missing "notifications": an object`)
@@ -394,6 +401,7 @@ func (b *bridge) listen(r *mcpRequest) (jsonObject, *wireError) {
 }
 
 // endSubscriptions answers each subscription, as a server that leaves SHOULD.
+// [MCP-18] (SPEC §9.1)
 func (b *bridge) endSubscriptions() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

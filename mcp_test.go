@@ -100,6 +100,21 @@ func waiting(t testing.TB, wait, progress time.Duration) {
 //
 // and everything else is prose. -update rewrites the lines of the bridge. Long
 // texts that are files of their own are shortened.
+//
+//	both_eras          [MCP-5] [MCP-9] [MCP-10]
+//	version_mismatch   [MCP-6] [MCP-7] [MCP-8] [MCP-9]
+//	handshake_…        [MCP-8] [TUL-2] [TUL-4]
+//	modern             [MCP-10] [MCP-11] [MCP-17]
+//	batch              [MCP-12] [MCP-13]
+//	resources          [MCP-11] [MCP-14] [MCP-17] [TUL-23]
+//	bad_arguments_…    [MCP-15] [MCP-16] [MCP-26]
+//	unknown_tool       [MCP-10] [MCP-16]
+//	subscriptions      [MCP-18]
+//	same_id            [MCP-24]
+//	cancel             [MCP-27]
+//	no_keeper          [MCP-29] [MCP-30]
+//	keeper_errors      [TUL-5]
+//	waiting            [WAI-1] [WAI-5]
 func TestMCPTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/mcp/*.txt")
 	if err != nil || len(files) < 12 {
@@ -123,6 +138,14 @@ func TestMCPTranscripts(t *testing.T) {
 			}
 			compareLines(t, got, string(want))
 		})
+	}
+}
+
+// TestHowLongACallWaits has the production values, which transcripts shorten.
+// [WAI-1] [WAI-5]
+func TestHowLongACallWaits(t *testing.T) {
+	if waitForPerson != 45*time.Second || progressEvery != 5*time.Second {
+		t.Errorf("a call waits %v and says so every %v", waitForPerson, progressEvery)
 	}
 }
 
@@ -210,6 +233,7 @@ func toolCall(id int, tool, args string) string {
 	return fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":%q,"arguments":%s}}`, id, tool, args)
 }
 
+// TestLeavesWhileACallWaits: neither the person nor the keeper holds it. [MCP-3]
 func TestLeavesWhileACallWaits(t *testing.T) {
 	for name, leave := range map[string]func(c *client){
 		"end of input": func(c *client) { c.in.Close() },
@@ -241,7 +265,7 @@ func TestLeavesWhileACallWaits(t *testing.T) {
 	}
 }
 
-// TestAnswersBeforeItLeaves: the input may end directly behind a call.
+// TestAnswersBeforeItLeaves: the input may end directly behind a call. [MCP-4]
 func TestAnswersBeforeItLeaves(t *testing.T) {
 	k := startFakeKeeper(t, shortHome(t))
 	k.answer("authenticate", `{"account_id":"A"}`)
@@ -274,6 +298,7 @@ func TestLeavesWhenTheOutputBreaks(t *testing.T) {
 }
 
 // TestLeavesAClientThatDoesNotRead: nobody reads the output, and a signal comes.
+// [MCP-3]
 func TestLeavesAClientThatDoesNotRead(t *testing.T) {
 	outR, outW := io.Pipe()
 	defer outR.Close()
@@ -291,6 +316,8 @@ func TestLeavesAClientThatDoesNotRead(t *testing.T) {
 	}
 }
 
+// TestManyCallsAtOnce: one more is refused, and there is room again later.
+// [MCP-28]
 func TestManyCallsAtOnce(t *testing.T) {
 	k := startFakeKeeper(t, shortHome(t))
 	k.answer("authenticate", `{"account_id":"A"}`)
@@ -380,7 +407,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 }
 
 // TestNoValueComesBack calls every tool with a value, right and wrong, before a
-// keeper that fails: no line and no log may hold it.
+// keeper that fails: no line and no log may hold it. [TUL-6]
 func TestNoValueComesBack(t *testing.T) {
 	k := startFakeKeeper(t, shortHome(t))
 	c := startClient(t, k.home)
@@ -409,8 +436,8 @@ func TestNoValueComesBack(t *testing.T) {
 	k.hears(t, "append_variables") // one was right
 }
 
-// FuzzMCP: whatever comes in, only JSON-RPC goes out, and the bridge leaves at
-// the end of its input.
+// FuzzMCP: whatever comes in, only JSON-RPC goes out [MCP-1], and the bridge
+// leaves at the end of its input [MCP-3].
 func FuzzMCP(f *testing.F) {
 	files, _ := filepath.Glob("testdata/mcp/*.txt")
 	if len(files) == 0 {
@@ -460,7 +487,7 @@ func checkAnswer(t *testing.T, line json.RawMessage) {
 		if !slices.Contains([]string{"notifications/progress", "notifications/subscriptions/acknowledged"}, m.method) {
 			t.Fatalf("an unexpected notification: %q", line)
 		}
-	case m.method != "":
+	case m.method != "": // [MCP-19]
 		t.Fatalf("a request: %q", line)
 	case (members["result"] == nil) == (members["error"] == nil), members["result"] != nil && m.id == nil:
 		t.Fatalf("neither result nor error, or both, or a result without an id: %q", line)

@@ -27,6 +27,7 @@ var (
 
 // callTool starts a tool's call. What is no call at all is a protocol error;
 // what a model can mend is a result it gets to read (from 2025-11-25).
+// [MCP-15] [MCP-16] (SPEC §9.1)
 func (b *bridge) callTool(r *mcpRequest) (jsonObject, *wireError) {
 	name, err := decodeText(r.members["name"])
 	t, args := toolNamed(name), r.members["arguments"]
@@ -56,7 +57,7 @@ func (b *bridge) callTool(r *mcpRequest) (jsonObject, *wireError) {
 		result, err := b.ask(ctx, r, t, args)
 		b.end(r.id)
 		if ctx.Err() != nil {
-			r.reply(nil) // cancelled: "MUST NOT send any further messages for it"
+			r.reply(nil) // cancelled: "MUST NOT send any further messages for it" [MCP-27]
 			return
 		}
 		b.answer(r, toolResult(r, result, err), nil)
@@ -65,7 +66,7 @@ func (b *bridge) callTool(r *mcpRequest) (jsonObject, *wireError) {
 }
 
 // begin notes that a request is under way, if there is room. A subscription has
-// nothing to cancel.
+// nothing to cancel. [MCP-28] (SPEC §9.1)
 func (b *bridge) begin(id json.RawMessage, cancel func()) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,6 +85,7 @@ func (b *bridge) end(id json.RawMessage) {
 
 // toolResult is a call's: structured content and the same as text, or for an
 // error text alone, since clients hold what is structured against the schema.
+// [TUL-4] [TUL-5] (SPEC §9.2)
 func toolResult(r *mcpRequest, structured json.RawMessage, err error) jsonObject {
 	text, result := string(structured), jsonObject{}
 	if err != nil {
@@ -103,7 +105,8 @@ func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
 	args json.RawMessage) (result json.RawMessage, err error) {
 	defer func() {
 		if recover() != nil {
-			// The panic's own text could hold an argument, so the stack alone is logged.
+			// The panic's own text could hold an argument, so the stack alone is
+			// logged. [TUL-6]
 			fmt.Fprintf(b.log, "keepmum: internal error in %s:\n%s", t.name, debug.Stack())
 			result, err = nil, errInternal
 		}
@@ -126,7 +129,7 @@ func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
 			return nil, errInternal
 		case !errors.Is(err, context.DeadlineExceeded):
 			return result, err
-		case step >= steps:
+		case step >= steps: // [WAI-1]
 			return nil, fmt.Errorf("%s still waits for the person to answer in keepmum's "+
 				"terminal: ask them to, then make the same call with the same arguments, "+
 				"which continues it", t.name)
@@ -136,7 +139,8 @@ func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
 }
 
 // progress tells a client that asked for it that the call waits: notifications
-// "MUST only reference tokens that were provided in an active request".
+// "MUST only reference tokens that were provided in an active request". [WAI-5]
+// (SPEC §5.5)
 func (b *bridge) progress(r *mcpRequest, step, steps int) {
 	token := r.meta["progressToken"]
 	if token == nil || token[0] != '"' && !integerID.Match(token) {
@@ -148,7 +152,8 @@ func (b *bridge) progress(r *mcpRequest, step, steps int) {
 }
 
 // connect returns the connection to the keeper that all calls share, made when
-// the first call needs it and again after a lock.
+// the first call needs it and again after a lock. Everything else is answered
+// without one. [MCP-29] [MCP-30] (SPEC §9.1)
 func (b *bridge) connect() (*keeperClient, error) {
 	b.dialing.Lock()
 	defer b.dialing.Unlock()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The states of a mount.
+// The states of a mount. [MNT-12]
 const (
 	mountServed   = "served"
 	mountOrphaned = "orphaned" // its folder is gone: listed, and not counted
@@ -49,7 +49,7 @@ func (d *vaultData) mountAt(path string) (*environment, *mount) {
 }
 
 // newMount checks a path before anybody is asked. It implements *Making one*
-// (SPEC §7.1).
+// (SPEC §7.1). [MNT-4] [REQ-4]
 func (c *call) newMount() error {
 	if err := c.findEnvironment(); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (c *call) newMount() error {
 	return c.mayMount()
 }
 
-// openPlace holds the folder of a path and shows the path as resolved.
+// openPlace holds the folder of a path and shows the path as resolved. [REQ-9]
 func (c *call) openPlace(path string) (err error) {
 	if c.place, err = openPlace(path, c.k.forbidden()...); err != nil {
 		return misuse("%v", err)
@@ -90,7 +90,7 @@ func (k *keeper) forbidden() []string {
 	return append([]string{k.home}, k.runRoots...)
 }
 
-// mayMount looks at Git and at the limit.
+// mayMount looks at Git and at the limit. [MNT-4]
 func (c *call) mayMount() (err error) {
 	if c.git, err = gitState(c.place.path); err != nil {
 		return misuse("%v", err)
@@ -98,7 +98,7 @@ func (c *call) mayMount() (err error) {
 	if c.git.tracked {
 		return misuse("%q is tracked by Git: run git rm --cached on it and commit, then mount", c.place.path)
 	}
-	if c.git.inWorkTree && !c.git.ignored {
+	if c.git.inWorkTree && !c.git.ignored { // [MNT-10]
 		c.r.object.notes = append(c.r.object.notes,
 			"approving adds "+c.git.pattern+" to the work tree's .git/info/exclude")
 	}
@@ -221,7 +221,7 @@ func (k *keeper) ourTarget(target string) bool {
 	})
 }
 
-// serveAll serves what the vault remembers, at unlock.
+// serveAll serves what the vault remembers, at unlock. [MNT-12]
 func (k *keeper) serveAll() {
 	for _, e := range k.vault.view().environments {
 		for _, m := range e.mounts {
@@ -288,7 +288,8 @@ func (k *keeper) link(s *served, e *environment) (err error) {
 	return nil
 }
 
-// unserve ends a mount: name, FIFO, and the wait of its readers.
+// unserve ends a mount: name, FIFO, the wait of its readers, and its grants.
+// [MNT-13] [GRT-16]
 func (k *keeper) unserve(path string) {
 	k.mu.Lock()
 	s := k.served[path]
@@ -307,7 +308,7 @@ func (k *keeper) unserve(path string) {
 }
 
 // touch tells the mounts of an Environment that it changed: only that, and
-// never a read, may look like an edit (SPEC §7.4).
+// never a read, may look like an edit (SPEC §7.4). [WCH-2]
 func (k *keeper) touch(environmentID string) {
 	e := k.vault.view().environmentByID(environmentID)
 	if e == nil || k.pipes == nil {
@@ -337,12 +338,13 @@ func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte
 		return nil, errors.New("the no of a moment ago")
 	}
 	if a, err := k.allow(ctx, r); err != nil {
-		if strings.HasPrefix(a.by, "person:") {
+		if strings.HasPrefix(a.by, "person:") { // [GRT-15]
 			k.noteRefusal(r)
 		}
 		return nil, errors.New(a.by)
 	}
 	// Look again: the Environment may have changed while the person thought.
+	// [REQ-8]
 	e, m = k.vault.view().mountAt(path)
 	if e == nil || readRequest(e, path, who).subject() != r.subject() {
 		return nil, errors.New("the Environment changed while the question was open")
@@ -363,7 +365,7 @@ func dialectOf(m *mount, who *process) dialect {
 	return dialectFor(who.exe)
 }
 
-// justRefused makes a no cover one load, as a yes does.
+// justRefused makes a no cover one load, as a yes does. [GRT-14]
 func (k *keeper) justRefused(r *request) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -398,6 +400,7 @@ func readKey(r *request) string {
 
 // ended records how one open came out, and says aloud what the reader's
 // program will not: most libraries run on without variables (SPEC §7.2).
+// [DLV-17] [DLV-19]
 func (k *keeper) ended(path string, who *process, word, detail string) {
 	e, _ := k.vault.view().mountAt(path)
 	if e == nil {
@@ -423,7 +426,7 @@ func (k *keeper) ended(path string, who *process, word, detail string) {
 		s.last = &lastRead{Time: time.Now(), Program: who.exe, PID: who.pid, Outcome: outcome}
 	}
 	k.mu.Unlock()
-	if word == endTainted {
+	if word == endTainted { // [GRT-16]
 		k.grants.revoke(func(g *grant) bool { return g.request.object.path == path })
 	}
 	k.say("%s", renderRead(r, word, detail, k.user))

@@ -7,10 +7,10 @@ import (
 
 const (
 	// maxWait is how long a bridge's call waits for the person. Clients give up
-	// on a tool after 60 s and more (SPEC §5).
+	// on a tool after 60 s and more (SPEC §5.5). [WAI-1]
 	maxWait = 45 * time.Second
 
-	// keptFor is how long a result waits for the call that fetches it.
+	// keptFor is how long a result waits for the call that fetches it. [WAI-3]
 	keptFor = 2 * time.Minute
 )
 
@@ -53,7 +53,8 @@ func (k *keeper) join(ctx context.Context, key string, conn uint64,
 	}
 }
 
-// enter finds or starts the request of a key.
+// enter finds or starts the request of a key: who, which method, which
+// arguments. [WAI-2]
 func (k *keeper) enter(key string, conn uint64, run func(context.Context) (any, error)) *pending {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -78,7 +79,7 @@ func (k *keeper) enter(key string, conn uint64, run func(context.Context) (any, 
 }
 
 // guarded turns a panic into an error: the keeper holds mounts and questions of
-// others, and outlives a request that goes wrong.
+// others, and outlives a request that goes wrong, which is a no. [REQ-10]
 func guarded(run func() (any, error)) (result any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -89,7 +90,7 @@ func guarded(run func() (any, error)) (result any, err error) {
 }
 
 // leave ends one wait. A result that was taken is not kept: the next call is a
-// new request.
+// new request. [WAI-3]
 func (k *keeper) leave(key string, p *pending, taken bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -100,7 +101,7 @@ func (k *keeper) leave(key string, p *pending, taken bool) {
 }
 
 // withdraw ends one wait, and the request with the last one: the same call is
-// then a new request.
+// then a new request. [WAI-4]
 func (k *keeper) withdraw(key string, p *pending) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -120,7 +121,7 @@ func (k *keeper) forget() {
 }
 
 // hangUp withdraws what only this connection asked for, and what was approved
-// for as long as it lasts.
+// for as long as it lasts. [WAI-4] [GRT-10]
 func (k *keeper) hangUp(conn uint64) {
 	k.mu.Lock()
 	for key, p := range k.pending {

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	pendingMax  = 16  // readers of one mount that wait at a time
+	pendingMax  = 16  // readers of one mount that wait at a time [DLV-3]
 	lingerMax   = 256 // finished pipes that are watched for late comers
 	spareCount  = 8   // FIFOs made before they are needed, for all mounts
 	makeTries   = 16  // a spare that others touched is thrown away
@@ -49,7 +49,7 @@ type pipeHandler interface {
 	agentKnown(pid int, start uint64) bool
 }
 
-// How an open came out.
+// How an open came out. [DLV-18]
 const (
 	endDelivered = "delivered"
 	endRefused   = "refused"
@@ -194,7 +194,7 @@ func (s *pipes) add(mount, base string, changed time.Time) (string, error) {
 }
 
 // touch gives the pipes of a mount the time at which their content changed, so
-// that a read does not look like an edit and an edit does (SPEC §7.4).
+// that a read does not look like an edit and an edit does (SPEC §7.4). [WCH-2]
 func (s *pipes) touch(mount string, changed time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +205,7 @@ func (s *pipes) touch(mount string, changed time.Time) {
 }
 
 // stamp sets constant times. The access time is the later one: some watchers
-// take a file for changed otherwise.
+// take a file for changed otherwise. [WCH-1]
 func stamp(file string, changed time.Time) { os.Chtimes(file, changed.Add(time.Second), changed) }
 
 // remove takes the name of a mount away; readers that wait get their end.
@@ -269,7 +269,7 @@ func (s *pipes) accept() {
 }
 
 // replace puts a spare over the name of i at once, if i has one, and hands i
-// to a goroutine of its own (SPEC §7.2).
+// to a goroutine of its own (SPEC §7.2). [DLV-2]
 func (s *pipes) replace(i *instance) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -378,7 +378,7 @@ func (s *pipes) newInstance() (*instance, error) {
 
 // tryInstance makes one FIFO aside, holds its write end and counts from then
 // on. An attacker may have opened it before it was counted: then there is a
-// writer while we hold none, or a reader when we hold none (SPEC §7.2).
+// writer while we hold none, or a reader when we hold none (SPEC §7.2). [DLV-1]
 func (s *pipes) tryInstance() (*instance, error) {
 	i := &instance{w: -1, late: -1, event: make(chan struct{}, 1),
 		file: filepath.Join(s.spareDir, strconv.FormatInt(s.made.Add(1), 10))}

@@ -261,6 +261,11 @@ func init() {
 			}
 		}
 	}
+	helpers["first"] = func() { // one read
+		b := make([]byte, 1<<16)
+		n, _ := unix.Read(open(file, unix.O_RDONLY), b)
+		os.Stdout.Write(b[:max(n, 0)])
+	}
 	helpers["touch"] = func() { unix.Close(open(file, unix.O_RDONLY)) }
 	helpers["nonblock"] = func() {
 		fd := open(file, unix.O_RDONLY|unix.O_NONBLOCK)

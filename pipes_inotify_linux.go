@@ -35,6 +35,7 @@ func newInotify(why string) (*inotify, error) {
 	return n, nil
 }
 
+// exact says why not. [DLV-20]
 func (n *inotify) exact() (bool, string) {
 	return false, "opens are counted by inotify, which may miss one: " + n.why
 }

@@ -102,6 +102,7 @@ func (r *reader) firstLine() string {
 	return line
 }
 
+// [DLV-6] [DLV-9]
 func TestPipesOneMoreOpen(t *testing.T) {
 	for _, c := range []struct {
 		name, helper string
@@ -143,6 +144,7 @@ func heldFile(t *testing.T, pid int) string {
 	return ""
 }
 
+// [DLV-6] [DLV-16]
 func TestPipesHeldByPath(t *testing.T) {
 	bothCounters(t, func(t *testing.T, e *engine) {
 		late, joins := startHelper(t, "opath", e.file), startHelper(t, "opath", e.file)
@@ -185,6 +187,7 @@ func TestPipesHardLink(t *testing.T) {
 	e.mustRead(t)
 }
 
+// [DLV-11]
 func TestPipesChangedByAnother(t *testing.T) {
 	e := newEngine(t, false)
 	e.keeper.decide = untilCancelled
@@ -196,6 +199,7 @@ func TestPipesChangedByAnother(t *testing.T) {
 	}
 }
 
+// [DLV-4] [DLV-10]
 func TestPipesExec(t *testing.T) {
 	bothCounters(t, func(t *testing.T, e *engine) {
 		cat, _ := filepath.EvalSymlinks("/bin/cat")
@@ -229,6 +233,7 @@ func TestPipesExec(t *testing.T) {
 	})
 }
 
+// [DLV-7] [WHO-4]
 func TestPipesUnseen(t *testing.T) {
 	bothCounters(t, func(t *testing.T, e *engine) {
 		if got := startHelper(t, "another", e.file).wait(); got != lineUnseen {
@@ -241,6 +246,7 @@ func TestPipesUnseen(t *testing.T) {
 	})
 }
 
+// [DLV-11]
 func TestPipesLostEvents(t *testing.T) {
 	e := newEngine(t, false)
 	e.keeper.decide = untilCancelled
@@ -266,6 +272,7 @@ func TestPipesLostEvents(t *testing.T) {
 }
 
 // TestPipesTainted lets a second process open while values are in the pipe.
+// [DLV-15]
 func TestPipesTainted(t *testing.T) {
 	bothCounters(t, func(t *testing.T, e *engine) {
 		e.keeper.text = testText(200000)
@@ -289,6 +296,7 @@ func TestPipesTainted(t *testing.T) {
 	})
 }
 
+// [DLV-1]
 func TestPipesHostileSpares(t *testing.T) {
 	s := &pipes{spareDir: t.TempDir()}
 	var err error
@@ -331,6 +339,7 @@ func (a early) watch(i *instance, r int) error {
 	return a.counter.watch(i, r)
 }
 
+// TestHardenedProcessIsClosed: to others of its user. [KPR-10]
 func TestHardenedProcessIsClosed(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("root may look into every process")

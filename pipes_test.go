@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// [DLV-13] [DLV-18]
 func TestPipesExactText(t *testing.T) {
 	for _, n := range []int{7, 1024, 65537, 1 << 20, 1<<20 + 5000} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
@@ -49,6 +50,7 @@ type wiped struct {
 
 func (w wiped) approve(context.Context, string, *process) ([]byte, error) { return w.text, nil }
 
+// [DLV-2] [WCH-1]
 func TestPipesManyInARow(t *testing.T) {
 	n := 300
 	if *long {
@@ -91,6 +93,7 @@ func TestPipesManyInARow(t *testing.T) {
 	})
 }
 
+// [DLV-6]
 func TestPipesReadersTogether(t *testing.T) {
 	for _, n := range []int{2, 5} {
 		for _, gap := range []time.Duration{0, 1, 5, 20} {
@@ -136,6 +139,7 @@ func together(t *testing.T, e *engine, n int, gap time.Duration) {
 	e.mustRead(t)
 }
 
+// [DLV-18]
 func TestPipesRefusal(t *testing.T) {
 	bothCounters(t, func(t *testing.T, e *engine) {
 		e.keeper.decide = func(context.Context, *process) error { return errors.New("no") }
@@ -149,7 +153,7 @@ func TestPipesRefusal(t *testing.T) {
 }
 
 // TestPipesNoCommentLine holds back a text whose first line would be a value:
-// it would go out before the reader is known to read.
+// it would go out before the reader is known to read. [DLV-12]
 func TestPipesNoCommentLine(t *testing.T) {
 	e := newEngine(t, false)
 	for _, text := range []string{"", "#", "# no end", "KEY=value\n"} {
@@ -162,6 +166,7 @@ func TestPipesNoCommentLine(t *testing.T) {
 	}
 }
 
+// [DLV-18]
 func TestPipesOddReaders(t *testing.T) {
 	asks := func(e *engine) func() bool {
 		return func() bool { return e.keeper.questions() != "" }
@@ -174,7 +179,9 @@ func TestPipesOddReaders(t *testing.T) {
 		until             func(e *engine) func() bool // then it is killed
 		want, word        string
 	}{
+		// [DLV-9]
 		{name: "killed while waiting", helper: "read", decide: wait, until: asks, word: endAbandoned},
+		// [DLV-14]
 		{name: "killed in the middle", helper: "part", arg: "150000", size: 300 << 10, until: asks,
 			word: endAbandoned},
 		{name: "never reads", helper: "part", arg: "0", word: endAbandoned},
@@ -182,6 +189,7 @@ func TestPipesOddReaders(t *testing.T) {
 		{name: "one byte at a time", helper: "slow", want: testText(2000), word: endDelivered},
 		{name: "does not wait", helper: "nonblock", want: unix.EAGAIN.Error(), word: endAbandoned},
 		{name: "closes at once", helper: "touch", word: endAbandoned},
+		// [DLV-8]
 		{name: "reads and writes", helper: "readwrite", word: endNotReader},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -216,6 +224,31 @@ func TestPipesOddReaders(t *testing.T) {
 	}
 }
 
+// TestPipesCommentFirst: until the comment was read, nothing else is there.
+// [DLV-12]
+func TestPipesCommentFirst(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		if got := startHelper(t, "first", e.file).wait(); got != "# test\n" {
+			t.Errorf("the first read of the file gave %.40q", got)
+		}
+	})
+}
+
+// TestPipesLookOnly: who has closed the file again is not asked about. [DLV-5]
+func TestPipesLookOnly(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		e.mu.Lock() // the open is handled when the process has ended
+		startHelper(t, "touch", e.file).wait()
+		e.mu.Unlock()
+		waitFor(t, "the record", func() bool { return e.keeper.all() != "" })
+		if e.keeper.all() != endAbandoned || e.keeper.questions() != "" {
+			t.Errorf("it ended %q, asked about %q", e.keeper.all(), e.keeper.questions())
+		}
+		e.mustRead(t)
+	})
+}
+
+// [DLV-3]
 func TestPipesTooManyReaders(t *testing.T) {
 	e := newEngine(t, false)
 	release := make(chan struct{})
@@ -242,6 +275,7 @@ func TestPipesTooManyReaders(t *testing.T) {
 	}
 }
 
+// [MNT-13] [DLV-18]
 func TestPipesRemoveAndClose(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -268,6 +302,7 @@ func TestPipesRemoveAndClose(t *testing.T) {
 	}
 }
 
+// [WCH-1] [WCH-2]
 func TestPipesTimes(t *testing.T) {
 	bothCounters(t, func(t *testing.T, e *engine) {
 		check := func(when string, want time.Time) {
@@ -275,6 +310,10 @@ func TestPipesTimes(t *testing.T) {
 			st, err := os.Stat(e.file)
 			if err != nil || !st.ModTime().Equal(want) || st.Mode() != os.ModeNamedPipe|0o600 {
 				t.Errorf("%s: %v, %v, want %v", when, st, err, want)
+			}
+			var times unix.Stat_t
+			if err := unix.Stat(e.file, &times); err != nil || times.Atim.Nano() != want.Add(time.Second).UnixNano() {
+				t.Errorf("%s: accessed at %v, %v, want a second after %v", when, times.Atim, err, want)
 			}
 		}
 		check("at first", changedTime)

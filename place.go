@@ -2,9 +2,10 @@ package main
 
 // The rules that this file enforces (SPEC §7.1):
 //   - a path is absolute, clean, and resolved once; what was resolved is held as
-//     a descriptor, and everything after happens at that descriptor;
+//     a descriptor, and everything after happens at that descriptor [MNT-3];
 //   - nothing foreign is ever replaced or removed: what is taken away is moved
-//     aside or exchanged first, looked at again, and put back if it is not ours.
+//     aside or exchanged first, looked at again, and put back if it is not ours
+//     [MNT-5].
 
 import (
 	"crypto/rand"
@@ -53,7 +54,7 @@ func idOf(st *unix.Stat_t) fileID {
 }
 
 // checkPath refuses every spelling of a path but the one that names it plainly
-// (SPEC §7.1).
+// (SPEC §7.1). [MNT-4]
 func checkPath(path string) error {
 	switch clean := filepath.Clean(path); {
 	case !utf8.ValidString(path) || strings.ContainsFunc(path, unicode.IsControl):
@@ -71,6 +72,7 @@ func checkPath(path string) error {
 
 // openPlace resolves path's folder once, checks it, and holds it. Folders in
 // closed, keepmum's own, are refused with all that is below them (SPEC §7.1).
+// [MNT-3] [MNT-4]
 func openPlace(path string, closed ...string) (*place, error) {
 	if err := checkPath(path); err != nil {
 		return nil, err
@@ -131,7 +133,7 @@ func isOneOf(fd int, folders []string) bool {
 }
 
 // checkFolder refuses a folder in which somebody else could put another thing
-// in the place of the link (SPEC §7.1).
+// in the place of the link (SPEC §7.1). [MNT-4]
 func checkFolder(dir *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
@@ -192,7 +194,7 @@ func (p *place) look(name string) (st unix.Stat_t, target string, err error) {
 
 // link makes the name a symbolic link to target where there is nothing, or a
 // link of ours that is left over. symlinkat is exclusive by itself, so whoever
-// comes first keeps the name (SPEC §7.1).
+// comes first keeps the name (SPEC §7.1). [MNT-5]
 func (p *place) link(target string, ours func(target string) bool) error {
 	kind, err := p.occupant(ours)
 	if err != nil {
@@ -242,7 +244,7 @@ func (p *place) tempName() string { return p.base + ".keepmum-" + rand.Text() }
 
 // replaceFile puts the link in the place of the file want, which an import has
 // read. The two are exchanged, so the file keeps existing until it is known to
-// be the right one; on any difference it goes back (SPEC §9).
+// be the right one; on any difference it goes back (SPEC §9). [MNT-5]
 func (p *place) replaceFile(target string, want fileID) error {
 	if err := p.isFile(p.base, want); err != nil {
 		return err
@@ -287,7 +289,7 @@ func (p *place) drop(temp, target string) {
 
 // unlink removes the link if it is ours and leads to target. It is moved aside
 // and looked at again first: the name may hold another thing by then, which
-// gets its name back.
+// gets its name back. [MNT-5]
 func (p *place) unlink(target string) error {
 	if err := p.isLink(p.base, target); err != nil {
 		return err

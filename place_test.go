@@ -54,6 +54,7 @@ func noTemporary(t *testing.T, dir string) {
 	}
 }
 
+// [MNT-4]
 func TestOpenPlace(t *testing.T) {
 	root := testFolder(t)
 	in := func(name string) string { return filepath.Join(root, name) }
@@ -137,6 +138,7 @@ func TestOpenPlace(t *testing.T) {
 	}
 }
 
+// [MNT-4]
 func TestOpenPlaceForeignOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can give a folder away")
@@ -178,6 +180,7 @@ const foreignLink = `a symbolic link to "/etc/hosts"`
 // unixEpoch is a time that no file of these tests has by itself.
 var unixEpoch = time.Unix(0, 0)
 
+// [MNT-4] [MNT-5]
 func TestLinkOntoWhatIsThere(t *testing.T) {
 	for _, kind := range []string{placeEmpty, placeOurs, placeFile, "a directory", "a FIFO",
 		"a socket",
@@ -215,6 +218,7 @@ func between(t *testing.T, f func()) {
 	t.Cleanup(func() { testOnlyBetween = func() {} })
 }
 
+// [MNT-5]
 func TestSwappedBetweenCheckAndChange(t *testing.T) {
 	link := func(p *place) error { return p.link("/run/ours/new", isOurs) }
 	unlink := func(p *place) error { return p.unlink("/run/ours/old") }
@@ -251,7 +255,7 @@ func TestSwappedBetweenCheckAndChange(t *testing.T) {
 }
 
 // TestLinkSwappedInUnlink swaps after unlink's own first look, which the hook
-// inside of link's call of unlink reaches.
+// inside of link's call of unlink reaches. [MNT-5]
 func TestLinkSwappedInUnlink(t *testing.T) {
 	path := filepath.Join(testFolder(t), ".env")
 	stand(t, placeOurs, path)
@@ -270,6 +274,7 @@ func TestLinkSwappedInUnlink(t *testing.T) {
 	noTemporary(t, filepath.Dir(path))
 }
 
+// [MNT-3] [REQ-9]
 func TestFolderSwappedAway(t *testing.T) {
 	root := testFolder(t)
 	put(t, root+"/app/x", "")
@@ -288,6 +293,7 @@ func TestFolderSwappedAway(t *testing.T) {
 	}
 }
 
+// [MNT-5]
 func TestUnlink(t *testing.T) {
 	for _, kind := range []string{placeEmpty, placeOurs, placeFile, "a directory", "a FIFO",
 		"a socket",
@@ -314,6 +320,7 @@ func TestUnlink(t *testing.T) {
 	}
 }
 
+// [MNT-5]
 func TestReplaceFile(t *testing.T) {
 	const text = "A=1\nB=two\n"
 	for _, c := range []struct {
@@ -367,6 +374,7 @@ func TestReplaceFile(t *testing.T) {
 	}
 }
 
+// TestReadImport takes a regular file of the user's own. [TUL-17]
 func TestReadImport(t *testing.T) {
 	dir := testFolder(t)
 	put(t, dir+"/good", "A=1\n")

@@ -88,7 +88,7 @@ func wordField(into *string, words []string) policyField {
 		func() bool { return slices.Contains(words, *into) }}
 }
 
-// timeField takes no time under a second: nobody could answer (SPEC §6).
+// timeField takes no time under a second: nobody could answer (SPEC §6). [POL-1]
 func timeField(into *time.Duration) policyField {
 	var text string
 	return policyField{&text, `a time of at least one second, such as "30m"`, func() (ok bool) {
@@ -99,7 +99,7 @@ func timeField(into *time.Duration) policyField {
 }
 
 // pathField takes no wildcard: it would never match, which for a deny rule is
-// worse than an error (SPEC §6).
+// worse than an error (SPEC §6). [POL-4]
 func pathField(into *string, home string) policyField {
 	return policyField{into, "an absolute path or begin with ~/, without * and ?", func() bool {
 		if rest, ok := strings.CutPrefix(*into, "~/"); ok {
@@ -113,6 +113,7 @@ func pathField(into *string, home string) policyField {
 // parsePolicy reads one policy file. file is its name in messages and in the
 // rules; a leading ~/ in the rules is home. Everything that is not exactly as
 // described is an error with file and line. It implements *Policy* (SPEC §6).
+// [POL-2]
 func parsePolicy(file string, text []byte, home string) (*policyFile, error) {
 	if len(text) > maxPolicyText || !utf8.Valid(text) {
 		return nil, fmt.Errorf("%s: malformed policy: over %d bytes, or not UTF-8", file, maxPolicyText)
@@ -156,7 +157,7 @@ func (d *policyDecoder) where() string {
 
 // object reads one object, each member once and none that is not in fields,
 // and notes in from where each stands, and under "" where the object begins
-// (SPEC §6).
+// (SPEC §6). [POL-2]
 func (d *policyDecoder) object(from map[string]string, fields map[string]policyField) error {
 	if token, _ := d.Token(); token != json.Delim('{') {
 		return fmt.Errorf("%s: a policy, and each of its rules, must be an object", d.where())
@@ -212,7 +213,7 @@ func (d *policyDecoder) rules(into *[]rule) error {
 	return err
 }
 
-// rule reads one rule. A rule without a decision is a slip (SPEC §6).
+// rule reads one rule. A rule without a decision is a slip (SPEC §6). [POL-2]
 func (d *policyDecoder) rule() (r rule, err error) {
 	before, from := d.InputOffset(), make(map[string]string)
 	err = d.object(from, map[string]policyField{
@@ -239,7 +240,7 @@ func (d *policyDecoder) rule() (r rule, err error) {
 }
 
 // mergePolicy puts the two files together, of each member the stricter; nil is
-// a file that is not there. It implements *Policy* (SPEC §6).
+// a file that is not there. It implements *Policy* (SPEC §6). [POL-1]
 func mergePolicy(admin, person *policyFile) *policy {
 	files := []*policyFile{cmp.Or(admin, new(policyFile)), cmp.Or(person, new(policyFile))}
 	p := &policy{MCP: true, IdleLock: 30 * time.Minute, PromptTimeout: time.Minute,
@@ -293,7 +294,7 @@ func inOrder(words []string) func(x, y string) bool {
 }
 
 // distrusted is the policy without what it allows: for a file that the person
-// has not confirmed.
+// has not confirmed. [POL-14]
 func (p *policy) distrusted() *policy {
 	d := *p
 	d.Approval = "passphrase"
@@ -309,7 +310,7 @@ type policyLine struct {
 }
 
 // describe lists the policy in force and where each part came from, the rules
-// in the order in which they are asked (SPEC §6).
+// in the order in which they are asked (SPEC §6). [POL-12]
 func (p *policy) describe() []policyLine {
 	lines := slices.Clone(p.settings)
 	for _, u := range p.Rules {
@@ -327,7 +328,7 @@ type decision struct {
 }
 
 // decide answers one request. It implements *Policy* (SPEC §6) and *Requests,
-// prompts, grants* (SPEC §5).
+// prompts, grants* (SPEC §5). [REQ-5]
 func decide(p *policy, grants []*grant, r *request, now time.Time) decision {
 	for _, g := range grants {
 		if g != nil && r != nil && g.covers(r, now) {
@@ -339,6 +340,7 @@ func decide(p *policy, grants []*grant, r *request, now time.Time) decision {
 
 // weigh is decide with the grant found already; remembered names it. A deny
 // stands against a grant: a policy is not undone by an earlier yes (SPEC §5).
+// [POL-11]
 func (p *policy) weigh(r *request, remembered string) decision {
 	if p == nil || r == nil || !slices.Contains(actions, r.action) {
 		return decision{word: "deny", rule: "not understood"}
@@ -358,7 +360,7 @@ func (p *policy) weigh(r *request, remembered string) decision {
 }
 
 // ruling is what the rules say: of each file the first that matches, of the
-// two words the stricter (SPEC §6).
+// two words the stricter (SPEC §6). [POL-6]
 func (p *policy) ruling(r *request) decision {
 	d := decision{rule: "no rule"}
 	for _, admin := range []bool{true, false} {
@@ -367,7 +369,7 @@ func (p *policy) ruling(r *request) decision {
 			continue
 		}
 		u := decision{word: p.Rules[i].decision, rule: p.Rules[i].where}
-		// A wildcard was written without this Environment in mind.
+		// A wildcard was written without this Environment in mind. [POL-10]
 		if u.word == "allow" && p.sensitive(r.object) && p.Rules[i].environment != r.object.environment {
 			u = decision{word: "ask", rule: u.rule + " (sensitive, so ask)"}
 		}
@@ -381,13 +383,14 @@ func (p *policy) ruling(r *request) decision {
 
 // matches reports whether the rule speaks of r. What is unknown about the
 // actor never lets an allow match, and never lets it slip past another rule
-// (SPEC §6).
+// (SPEC §6). [POL-8]
 func (u *rule) matches(r *request) bool {
 	actor, strict := cmp.Or(r.actor, new(process)), u.decision != "allow"
 	if len(u.actions) > 0 && !slices.Contains(u.actions, r.action) || !u.matchesNames(r.object) {
 		return false
 	}
-	// An allow without "agent" is meant for people and their programs.
+	// An allow without "agent" is meant for people and their programs, and who may
+	// be an agent's counts as one. [POL-7] [WHO-8]
 	agent := actor.agent != agentNo
 	if u.agent == nil && !strict && agent || u.agent != nil && *u.agent != agent {
 		return false
@@ -400,7 +403,7 @@ func (u *rule) matches(r *request) bool {
 
 // matchesNames matches the Environment. A rename is about two names: an allow
 // must cover both, another rule either. A request about none has no match
-// (SPEC §6).
+// (SPEC §6). [POL-9]
 func (u *rule) matchesNames(o object) bool {
 	if u.environment == "" || o.environment == "" {
 		return u.environment == ""
@@ -431,7 +434,7 @@ func notPattern(s string) bool { return s == "" || len(s) > 256 }
 
 // matchGlob matches the whole name, case-sensitive: * is any text, ? is one
 // character, everything else is itself. Not path.Match, to which / and [ are
-// special; an Environment's name may hold both (SPEC §6).
+// special; an Environment's name may hold both (SPEC §6). [POL-4]
 func matchGlob(pattern, name string) bool {
 	wildcards := strings.NewReplacer(`\*`, `.*`, `\?`, `.`)
 	expression := "^(?s:" + wildcards.Replace(regexp.QuoteMeta(pattern)) + ")$"

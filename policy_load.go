@@ -30,13 +30,13 @@ func loadPolicy(adminPath, personPath, home string) (*policy, error) {
 
 // loadPolicyFile reads one file, or gives nil where there is none. It opens
 // first and looks at what it opened, so nothing can be swapped in between, and
-// refuses what somebody else could have written (SPEC §6).
+// refuses what somebody else could have written (SPEC §6). [POL-2]
 func loadPolicyFile(path, home string, owners ...int) (*policyFile, error) {
 	// Not blocking: a FIFO in its place must not hold the keeper up.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
+		return nil, nil // [POL-3]
 	case errors.Is(err, syscall.ELOOP):
 		return nil, fmt.Errorf("policy %q is a symbolic link: put the file itself there", path)
 	case err != nil:
@@ -71,7 +71,7 @@ func loadPolicyFile(path, home string, owners ...int) (*policyFile, error) {
 
 // realPath resolves links where it can. The kernel tells a process's program
 // and directory without links, so a rule about /bin/sh would never match
-// (SPEC §6).
+// (SPEC §6). [POL-5]
 func realPath(path string) string {
 	if real, err := filepath.EvalSymlinks(path); path != "" && err == nil {
 		return real

@@ -9,6 +9,7 @@ import (
 	"testing"
 )
 
+// [POL-1] [POL-2] [POL-4]
 func TestParsePolicy(t *testing.T) {
 	const actionMust = `"action" must be a list of some of ["connect" "list" "create" "rename" "append" "remove"` +
 		` "delete" "mount" "unmount" "import" "read" "run" "export"], not `
@@ -108,6 +109,7 @@ func TestParsePolicy(t *testing.T) {
 	}
 }
 
+// [POL-2] [POL-3]
 func TestLoadPolicy(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string, mode os.FileMode) string {
@@ -151,6 +153,7 @@ func TestLoadPolicy(t *testing.T) {
 }
 
 // TestLoadPolicyOwner checks that the administrator's file must be root's.
+// [POL-2]
 func TestLoadPolicyOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "policy.json")
 	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
@@ -175,6 +178,7 @@ func TestLoadPolicyOwner(t *testing.T) {
 }
 
 // TestLoadPolicyLinks checks that a rule about a link is about its target.
+// [POL-5]
 func TestLoadPolicyLinks(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -203,5 +207,31 @@ func TestLoadPolicyLinks(t *testing.T) {
 	want := []string{dir + "/real/src", dir + "/real", dir + "/real/none", dir + "/none"}
 	if !slices.Equal(got, want) {
 		t.Errorf("rules are about %q, want %q", got, want)
+	}
+}
+
+// TestPolicyCommand: what is in force, and what a request would get, with the
+// place that says so. [POL-12]
+func TestPolicyCommand(t *testing.T) {
+	w := newWorld(t)
+	w.policy("{\"mcp\": true, \"sensitive\": [\"prod-*\"],\n \"rules\": [\n" +
+		"  {\"action\": [\"delete\"], \"decision\": \"deny\"}]}")
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"policy"}, []string{"mcp true ~/home/policy.json:1", "idleLock 30m0s default",
+			`sensitive ["prod-*"] ~/home/policy.json:1`,
+			`rule {"action":["delete"],"decision":"deny"} ~/home/policy.json:3`}},
+		{[]string{"policy", "test", "delete", "acme"}, []string{"deny: ~/home/policy.json:3"}},
+		{[]string{"policy", "test", "read", "prod-eu"}, []string{"ask: no rule a yes costs the passphrase"}},
+	} {
+		out, errOut, code := w.done(w.command(c.args...))
+		text := strings.Join(strings.Fields(out), " ")
+		for _, want := range c.want {
+			if code != 0 || !strings.Contains(text, want) {
+				t.Errorf("%q: %d %s%s, want %q", c.args, code, out, errOut, want)
+			}
+		}
 	}
 }

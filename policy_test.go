@@ -43,6 +43,7 @@ func reading(change ...func(*request)) *request {
 	return r
 }
 
+// [REQ-5] [POL-4] [POL-6]
 func TestDecide(t *testing.T) {
 	const allowAll, denyAll, askAll = `{"decision": "allow"}`, `{"decision": "deny"}`,
 		`{"decision": "ask"}`
@@ -100,8 +101,10 @@ func TestDecide(t *testing.T) {
 			reading(), "", "ask", "no rule"},
 		{"case of an environment", "", one(`{"environment": "ACME-*", "decision": "allow"}`),
 			reading(), "", "ask", "no rule"},
+		// [POL-4]
 		{"no environment in the request", "", one(`{"environment": "*", "decision": "allow"}`),
 			reading(env("")), "", "ask", "no rule"},
+		// [POL-9]
 		{"allow a rename of both names", "", one(`{"environment": "a*", "decision": "allow"}`),
 			reading(rename("a1", "a2")), "", "allow", first},
 		{"allow a rename away", "", one(`{"environment": "a*", "decision": "allow"}`),
@@ -119,6 +122,7 @@ func TestDecide(t *testing.T) {
 			reading(exe("/tmp/usr/bin/node")), "", "ask", "no rule"},
 		{"program in the home directory", "", one(`{"program": "~/bin/x", "decision": "allow"}`),
 			reading(exe("/home/me/bin/x")), "", "allow", first},
+		// [POL-8]
 		{"unknown program, allow", "", one(`{"program": "/usr/bin/node", "decision": "allow"}`),
 			reading(exe("")), "", "ask", "no rule"},
 		{"unknown program, deny", "", rulesText("", `{"program": "/bin/cat", "decision": "deny"}`,
@@ -138,6 +142,7 @@ func TestDecide(t *testing.T) {
 			reading(dir("/home/me/src/acme/../b")), "", "ask", "no rule"},
 		{"under the root", "", one(`{"under": "/", "decision": "allow"}`), reading(), "", "allow",
 			first},
+		// [POL-8]
 		{"under, unknown directory, allow", "", one(`{"under": "/", "decision": "allow"}`),
 			reading(dir("")), "", "ask", "no rule"},
 		{"under, relative directory, allow", "", one(`{"under": "/", "decision": "allow"}`),
@@ -146,6 +151,7 @@ func TestDecide(t *testing.T) {
 			`{"under": "/x", "decision": "deny"}`, allowAll), reading(dir("")), "", "deny",
 			first},
 
+		// [POL-7] [WHO-8]
 		{"agent, allow says nothing of it", "", one(allowAll), reading(agent(agentYes)), "",
 			"ask", "no rule"},
 		{"unknown ancestry, allow says nothing of it", "", one(allowAll),
@@ -172,6 +178,7 @@ func TestDecide(t *testing.T) {
 		{"no actor, deny of a program", "", one(`{"program": "/bin/cat", "decision": "deny"}`),
 			reading(nobody), "", "deny", first},
 
+		// [POL-10] [ASK-16]
 		{"sensitive, allow by wildcard", "", rulesText(`"sensitive": ["acme-*"], `,
 			`{"environment": "acme-*", "decision": "allow"}`),
 			reading(), "", "ask passphrase", first + " (sensitive, so ask)"},
@@ -198,10 +205,12 @@ func TestDecide(t *testing.T) {
 		{"approval by passphrase, allow", "", rulesText(`"approval": "passphrase", `, allowAll),
 			reading(), "", "allow", first},
 
+		// [POL-11]
 		{"grant", "", "", reading(), "grant 3", "allow", "grant 3"},
 		{"grant, ask", "", one(askAll), reading(), "grant 3", "allow", "grant 3"},
 		{"grant, deny", "", one(denyAll), reading(), "grant 3", "deny", first},
 
+		// [POL-1]
 		{"mcp off, tool", "", rulesText(`"mcp": false, `, `{"agent": true, "decision": "allow"}`),
 			reading(do(actList, "mcp"), agent(agentYes)),
 			"grant 3", "deny", "mcp is off (policy.json:1)"},
@@ -218,6 +227,7 @@ func TestDecide(t *testing.T) {
 		{"mcp on, connect", "", `{"mcp": true}`, reading(do(actConnect, "mcp")), "", "ask",
 			"no rule"},
 
+		// [POL-1]
 		{"agentValues deny", "", rulesText(`"agentValues": "deny", `, allowAll),
 			reading(do(actAppend, "mcp"), fromAgent), "grant 3",
 			"deny", "agentValues is deny (policy.json:1)"},
@@ -226,6 +236,7 @@ func TestDecide(t *testing.T) {
 		{"agentValues ask", "", `{"agentValues": "ask"}`, reading(do(actAppend, "mcp"),
 			fromAgent), "", "ask", "no rule"},
 
+		// [POL-6]
 		{"administrator denies, person allows", one(denyAll), one(allowAll), reading(), "",
 			"deny", admin1},
 		{"administrator allows, person denies", one(allowAll), one(denyAll), reading(), "",
@@ -281,6 +292,7 @@ func TestDecideUnmade(t *testing.T) {
 	}
 }
 
+// [POL-4]
 func TestMatchGlob(t *testing.T) {
 	tests := []struct {
 		pattern, name string
@@ -308,7 +320,7 @@ func TestMatchGlob(t *testing.T) {
 	}
 }
 
-// TestPolicyExample is the example of SPEC §6.
+// TestPolicyExample is the example of SPEC §6. [POL-12]
 func TestPolicyExample(t *testing.T) {
 	p := parseBoth(t, "", `{ "mcp": true, "idleLock": "30m", "promptTimeout": "60s", "grantMax": "8h",
   "maxMounts": 100, "approval": "confirm", "sensitive": ["prod-*"], "agentValues": "ask",
@@ -337,6 +349,7 @@ func TestPolicyExample(t *testing.T) {
 	}
 }
 
+// [POL-1] [ASK-14]
 func TestMergePolicy(t *testing.T) {
 	const admin, person = "/etc/keepmum/policy.json:1", "policy.json:1"
 	tests := []struct{ member, admin, person, want, from string }{
@@ -394,6 +407,7 @@ func TestMergePolicy(t *testing.T) {
 }
 
 // TestPolicyVectors runs testdata/policy; each file says its form.
+// [REQ-5] [POL-2]
 func TestPolicyVectors(t *testing.T) {
 	files, _ := filepath.Glob("testdata/policy/*.txt")
 	if len(files) < 12 {

@@ -15,7 +15,7 @@ import (
 )
 
 // agentState says whether an AI agent is among a process's ancestors. The zero
-// value is unknown, and unknown counts as agent (SPEC §7.3).
+// value is unknown, and unknown counts as agent (SPEC §7.3). [WHO-8]
 type agentState int
 
 const (
@@ -26,7 +26,7 @@ const (
 
 const (
 	ancestorsMax = 64
-	argsMax      = 1024     // of a reader; more cannot be shown, so not approved
+	argsMax      = 1024     // of a reader; more cannot be shown [WHO-4]
 	argsBytesMax = 64 << 10 // of a reader, likewise
 	ancestorArgs = 16       // of an ancestor; the rest is left out
 )
@@ -43,6 +43,7 @@ type ancestor struct {
 }
 
 // process is who did it (SPEC §7.3). Whoever got it from lookup closes it.
+// [WHO-1]
 type process struct {
 	pid            int
 	parent         int
@@ -61,6 +62,7 @@ type process struct {
 
 // same reports why p is no longer the process that was looked up: it has
 // ended, or it runs another program or another command line now (SPEC §7.2).
+// [DLV-10]
 func (p *process) same() error {
 	now, err := readProcess(p.pid)
 	switch {
@@ -100,7 +102,7 @@ var interpreters = []string{"node", "nodejs", "bun", "deno", "python", "python2"
 
 // agentOf says whether p runs under an AI agent: yes for a client of the
 // keeper or a known program anywhere in the chain, no only for a chain that
-// was seen whole and in which nobody was orphaned (SPEC §7.3).
+// was seen whole and in which nobody was orphaned (SPEC §7.3). [WHO-6] [WHO-7]
 func agentOf(p *process, known func(pid int, start uint64) bool) agentState {
 	chain := p.chain()
 	for _, a := range chain {
@@ -115,7 +117,7 @@ func agentOf(p *process, known func(pid int, start uint64) bool) agentState {
 }
 
 // runsAgent reports whether the executable, what it calls itself, or the
-// script that it interprets has the name of a known agent.
+// script that it interprets has the name of a known agent. [WHO-6]
 func (a *ancestor) runsAgent() bool {
 	exe := baseName(a.exe)
 	names := []string{exe}
@@ -184,7 +186,7 @@ func settled(chain []ancestor, terminal bool) bool {
 
 // oneLine returns the newest of the processes that hold one open file, if the
 // others are all its ancestors: a shell and its child share the descriptor,
-// strangers do not (SPEC §7.2).
+// strangers do not (SPEC §7.2). [DLV-6]
 func oneLine(pids []int) (*process, error) {
 	for _, pid := range pids {
 		p, err := lookup(pid)

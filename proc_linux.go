@@ -15,7 +15,7 @@ import (
 
 // lookup identifies the running process pid, with its ancestors. Everything in
 // the record was read while one pidfd was alive, so it belongs to one process
-// and not to a later one of the same number (SPEC §7.3).
+// and not to a later one of the same number (SPEC §7.3). [WHO-2] [WHO-4]
 func lookup(pid int) (*process, error) {
 	p, err := lookupHidden(pid)
 	if err == nil && p.exe == "" {
@@ -26,7 +26,7 @@ func lookup(pid int) (*process, error) {
 }
 
 // lookupHidden is lookup for a process that may protect itself: where the
-// system does not let us read program and directory, they are empty.
+// system does not let us read program and directory, they are empty. [WHO-5]
 func lookupHidden(pid int) (*process, error) {
 	handle, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -60,7 +60,7 @@ func (p *process) close() {
 }
 
 // readProcess reads what /proc shows of pid. The executable is read again at
-// the end: an exec in between would mix two programs in one record.
+// the end: an exec in between would mix two programs in one record. [WHO-2]
 func readProcess(pid int) (*process, error) {
 	for range 3 {
 		p, err := readOnce(pid)
@@ -118,7 +118,7 @@ func readStat(pid int) (statLine, error) {
 }
 
 // parseStat reads a line of /proc/PID/stat. It is split at the last
-// parenthesis: a process names itself, and may call itself ") R 1 1 1".
+// parenthesis: a process names itself, and may call itself ") R 1 1 1". [WHO-3]
 func parseStat(line string) (st statLine, err error) {
 	f := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
 	if len(f) < 20 {
@@ -137,6 +137,7 @@ func parseStat(line string) (st statLine, err error) {
 
 // readUser returns the user that the process is, if it is one only. The owner
 // of /proc/PID is no answer: it is root for every process that is protected.
+// [WHO-4]
 func readUser(pid int) (int, error) {
 	b, err := os.ReadFile(procPath(pid, "status"))
 	if err != nil {
@@ -167,7 +168,7 @@ func readExe(pid int) (string, uint64, uint64, error) {
 }
 
 // readArgs reads the command line. It is empty for a moment during exec, so an
-// empty one is read again a few times.
+// empty one is read again a few times. [WHO-2]
 func readArgs(pid int) ([]string, error) {
 	for range 20 {
 		b, err := os.ReadFile(procPath(pid, "cmdline"))

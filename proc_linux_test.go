@@ -27,6 +27,7 @@ func init() {
 	}
 }
 
+// [WHO-1]
 func TestLookupSelf(t *testing.T) {
 	p, err := lookup(os.Getpid())
 	if err != nil {
@@ -47,6 +48,7 @@ func TestLookupSelf(t *testing.T) {
 	}
 }
 
+// [WHO-1] [DLV-10]
 func TestLookupChild(t *testing.T) {
 	r := startHelper(t, "named", "", "/bin/cat", "-u")
 	r.firstLine()
@@ -74,6 +76,7 @@ func TestLookupChild(t *testing.T) {
 	p.close()
 }
 
+// [WHO-1]
 func TestLookupDeletedExecutable(t *testing.T) {
 	b, err := os.ReadFile("/bin/sleep")
 	if err != nil {
@@ -109,6 +112,7 @@ func TestLookupDeletedExecutable(t *testing.T) {
 	}
 }
 
+// [WHO-4]
 func TestLookupRefuses(t *testing.T) {
 	long := startHelper(t, "sleep", "", strings.Repeat("x", argsBytesMax))
 	many := startHelper(t, "sleep", "", make([]string, argsMax+1)...)
@@ -121,6 +125,7 @@ func TestLookupRefuses(t *testing.T) {
 	}
 }
 
+// [WHO-3]
 func TestParseStat(t *testing.T) {
 	const rest = " S 7 8 9 34817 8 4194304 1 2 3 4 5 6 7 8 20 0 1 0 12345 0"
 	for _, c := range []struct {

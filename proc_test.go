@@ -12,6 +12,7 @@ func personChain() *process {
 		}}
 }
 
+// [WHO-6] [WHO-7]
 func TestAgentOf(t *testing.T) {
 	for _, c := range []struct {
 		name   string

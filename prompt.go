@@ -16,7 +16,7 @@ type choice struct {
 
 // choicesFor returns what may be answered to a request. What cannot be taken
 // back is asked each time; a descendant of an agent is never trusted until
-// lock; a command is a new process each time (SPEC §5).
+// lock; a command is a new process each time (SPEC §5). [GRT-2]
 func choicesFor(r *request, timed time.Duration) []choice {
 	list := []choice{{'o', answerOnce, "[o]nce"}}
 	if r.action == actAppend && len(r.object.empty) > 0 {
@@ -29,10 +29,10 @@ func choicesFor(r *request, timed time.Duration) []choice {
 			list = append(list, choice{'p', answerProcess, "[p]rocess"})
 		}
 		if r.actor.exe == "" {
-			break // nothing to know another process of it by
+			break // nothing to know another process of it by [GRT-4]
 		}
 		list = append(list, choice{'t', answerTimed, "[t]imed " + shortDuration(timed)})
-		if r.actor.agent == agentNo {
+		if r.actor.agent == agentNo { // [GRT-3]
 			list = append(list, choice{'u', answerLocked, "[u]ntil locked"})
 		}
 	}
@@ -40,7 +40,7 @@ func choicesFor(r *request, timed time.Duration) []choice {
 }
 
 // wordOf returns the answer that a key stands for, "" for none. Enter and the
-// end of input are no.
+// end of input are no. [ASK-10]
 func wordOf(key byte, offered []choice) string {
 	if key == '\r' || key == '\n' || key == keyEOF || key == 'N' {
 		return answerNo
@@ -135,7 +135,7 @@ func cutColumns(s string, width int) int {
 }
 
 // renderPrompt is the whole question: who, with its ancestry, and what. It
-// implements *Requests, prompts, grants* (SPEC §5).
+// implements *Requests, prompts, grants* (SPEC §5). [ASK-3]
 func renderPrompt(r *request, offered []choice, costs bool, width int, home string, now time.Time) string {
 	b := &promptText{width: min(max(width, 40), 120) - 1}
 	p := r.actor
@@ -149,14 +149,14 @@ func renderPrompt(r *request, offered []choice, costs bool, width int, home stri
 		b.fact("says it is", clean(r.claim, b.room(1)))
 	}
 	b.object(r, home)
-	if costs {
+	if costs { // [ASK-6]
 		b.fact("", "a yes costs the passphrase")
 	}
 	return b.String() + renderChoices(offered, b.width)
 }
 
 // agentText says whether an agent is behind a request, and what that means for
-// a read.
+// a read. [ASK-4]
 func agentText(r *request) string {
 	text := ""
 	switch r.actor.agent {
@@ -192,16 +192,16 @@ func (b *promptText) object(r *request, home string) {
 	if o.path != "" {
 		b.fact("path", cleanPath(o.path, home, b.room(3)))
 	}
-	if len(o.replaced) > 0 {
+	if len(o.replaced) > 0 { // [ASK-5]
 		b.fact("REPLACES", clean("the value of "+strings.Join(o.replaced, ", "), b.room(maxLines)))
 	}
 	if len(o.names) > 0 {
 		b.fact("names", clean(strings.Join(o.names, ", "), b.room(maxLines)))
 	}
-	if len(o.fromAgent) > 0 {
+	if len(o.fromAgent) > 0 { // [ASK-5]
 		b.fact("seen", clean("the agent has seen the value of "+strings.Join(o.fromAgent, ", "), b.room(3)))
 	}
-	for _, note := range o.notes {
+	for _, note := range o.notes { // [ASK-6]
 		b.fact("note", clean(note, b.room(4)))
 	}
 }

@@ -54,7 +54,7 @@ type reaper struct {
 	gone chan struct{} // closed when the watcher has ended
 }
 
-// startReaper starts the child for the run folder dir (SPEC §4).
+// startReaper starts the child for the run folder dir (SPEC §4) [KPR-23].
 func startReaper(dir string) (*reaper, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {
@@ -70,7 +70,8 @@ func startReaper(dir string) (*reaper, error) {
 }
 
 // start runs a child and tells it everything. A session of its own keeps the
-// terminal's signals from it; it gets no environment, which may hold secrets.
+// terminal's signals from it; it gets no environment, which may hold secrets
+// (SPEC §4) [KPR-24].
 func (r *reaper) start() error {
 	exe, err := os.Executable()
 	if err != nil {
@@ -104,7 +105,8 @@ func (r *reaper) tell() error {
 	return nil
 }
 
-// watch starts another child when one has died, until stop is called.
+// watch starts another child when one has died, until stop is called (SPEC §4)
+// [KPR-25].
 func (r *reaper) watch() {
 	defer close(r.gone)
 	for cmd := r.cmd; ; time.Sleep(reaperPause) {
@@ -155,7 +157,7 @@ func (r *reaper) stop() {
 }
 
 // runReaper is the child: it reads lists until the pipe closes, which is the
-// keeper's end however it came, and cleans up by the last (SPEC §4).
+// keeper's end however it came, and cleans up by the last (SPEC §4) [KPR-23].
 func runReaper(stdin io.Reader) {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT)
 	var list, next reapList
@@ -174,7 +176,8 @@ func runReaper(stdin io.Reader) {
 	}
 }
 
-// removeLink removes the symbolic link at path if it still leads to target.
+// removeLink removes the symbolic link at path if it still leads to target
+// (SPEC §4) [KPR-27].
 func removeLink(path, target string) error {
 	dir, err := openFolder(filepath.Dir(path))
 	if err != nil {
@@ -186,7 +189,8 @@ func removeLink(path, target string) error {
 }
 
 // removeRunDir removes the FIFOs in a run folder of ours, the lock, and the
-// folder. Anything else in it stays, and then so does the folder.
+// folder. Anything else in it stays, and then so does the folder (SPEC §4)
+// [KPR-27].
 func removeRunDir(path string) error {
 	if err := checkFolderPrivate(path); err != nil {
 		return err
@@ -270,7 +274,7 @@ func runDirOf(root, target string) string {
 
 // sweep takes over what dead keepers left: their run folders under root, and of
 // the links at paths those that lead into a run folder which is gone. It returns
-// what it removed (SPEC §4).
+// what it removed (SPEC §4) [KPR-26] [KPR-27].
 func sweep(root string, paths []string) (removed []string) {
 	entries, _ := os.ReadDir(root)
 	for _, e := range entries {

@@ -64,6 +64,8 @@ func runFolder(t *testing.T) string {
 // exists reports whether something stands at path itself.
 func exists(path string) bool { _, err := os.Lstat(path); return err == nil }
 
+// TestReaperAfterKill: the child removes what a killed keeper left, and nothing
+// else. [KPR-23] [KPR-27]
 func TestReaperAfterKill(t *testing.T) {
 	base := runFolder(t)
 	keeper := exec.Command(os.Args[0])
@@ -105,6 +107,8 @@ func TestReaperAfterKill(t *testing.T) {
 	}
 }
 
+// TestReaperLeavesForeignFiles: not even in the run folder is everything ours.
+// [KPR-27]
 func TestReaperLeavesForeignFiles(t *testing.T) {
 	base := runFolder(t)
 	dir, unlock, err := makeRunDir(base + "/run")
@@ -130,6 +134,8 @@ func TestReaperLeavesForeignFiles(t *testing.T) {
 	}
 }
 
+// TestReaperOtherFolder: it has the name of the one that the child was told of.
+// [KPR-23]
 func TestReaperOtherFolder(t *testing.T) {
 	base := runFolder(t)
 	dir, unlock, err := makeRunDir(base + "/run")
@@ -153,6 +159,7 @@ func (r *reaper) pid() int {
 	return r.cmd.Process.Pid
 }
 
+// TestReaperKilled: another takes its place and knows what it knew. [KPR-25]
 func TestReaperKilled(t *testing.T) {
 	base := runFolder(t)
 	dir, unlock, err := makeRunDir(base + "/run")
@@ -176,6 +183,7 @@ func TestReaperKilled(t *testing.T) {
 	}
 }
 
+// TestReaperStopped: one that takes no line is replaced. [KPR-25]
 func TestReaperStopped(t *testing.T) {
 	base := runFolder(t)
 	dir, unlock, err := makeRunDir(base + "/run")
@@ -203,6 +211,7 @@ func TestReaperStopped(t *testing.T) {
 	}
 }
 
+// TestReaperIgnoresSignals: the end of the terminal is not its end. [KPR-24]
 func TestReaperIgnoresSignals(t *testing.T) {
 	base := runFolder(t)
 	dir, unlock, err := makeRunDir(base + "/run")
@@ -238,6 +247,7 @@ func TestReaperIgnoresSignals(t *testing.T) {
 	}
 }
 
+// TestSweep: what nobody holds is taken over, and nothing else. [KPR-26] [KPR-27]
 func TestSweep(t *testing.T) {
 	base := runFolder(t)
 	root := base + "/run"

@@ -26,7 +26,7 @@ const (
 )
 
 // actions lists every action a rule may name, in the order of the
-// specification.
+// specification. [REQ-3]
 var actions = []action{actConnect, actList, actCreate, actRename, actAppend, actRemove,
 	actDelete, actMount, actUnmount, actImport, actRead, actRun, actExport}
 
@@ -68,7 +68,7 @@ type request struct {
 	number uint64
 	actor  *process
 	via    string
-	claim  string // what clientInfo says; shown, never used to decide
+	claim  string // what clientInfo says; never used to decide [REQ-2]
 	conn   uint64 // the socket connection it came by
 	action action
 	object object
@@ -119,7 +119,7 @@ func count(n int, noun string) string {
 }
 
 // subject identifies the object of a grant: what was shown, variable names
-// included. Change any and it asks again (SPEC §5).
+// included. Change any and it asks again (SPEC §5). [GRT-8]
 func (r *request) subject() string {
 	names := slices.Clone(r.object.names)
 	slices.Sort(names)

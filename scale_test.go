@@ -119,7 +119,7 @@ func TestManyMounts(t *testing.T) {
 	}
 }
 
-// TestImportFails leaves the file as it was, whatever goes wrong.
+// TestImportFails leaves the file as it was, whatever goes wrong. [TUL-19] [TXT-21]
 func TestImportFails(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()

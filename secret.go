@@ -42,7 +42,7 @@ func wipe(b []byte) { clear(b) }
 // lockedBytes returns n zero bytes outside the Go heap, which the collector
 // never copies and the system, where its limit allows, never swaps out. The
 // limit is small for ordinary users on many systems, so a refusal is not an
-// error. Give them back with wipeLocked (SPEC §4).
+// error. Give them back with wipeLocked (SPEC §4) [KPR-14].
 func lockedBytes(n int) []byte {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {

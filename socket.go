@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	maxConns     = 64 // connections at a time
-	maxConnsEach = 16 // of them, of one process
+	maxConns     = 64 // connections at a time [SOC-13]
+	maxConnsEach = 16 // of them, of one process [SOC-12]
 	maxArriving  = 16 // connections whose peer is being identified
 )
 
@@ -116,9 +116,9 @@ func (s *server) admit(c *connection) error {
 		}
 	}
 	switch full := len(s.conns) >= maxConns; {
-	case mine >= maxConnsEach:
+	case mine >= maxConnsEach: // [SOC-12]
 		return wireErrorf(codeBusy, "keepmum serves %d connections of this process already", mine)
-	case full && idlest == nil:
+	case full && idlest == nil: // [SOC-13]
 		return wireErrorf(codeBusy, "keepmum serves %d connections already; try again later", maxConns)
 	case full:
 		idlest.conn.Close()
@@ -188,7 +188,7 @@ func (c *connection) identify() (err error) {
 		c.peer.pidfd = -1
 		return err
 	}
-	if c.peer.uid != os.Getuid() {
+	if c.peer.uid != os.Getuid() { // [SOC-3]
 		return wireErrorf(codeRefused, "not approved: another user's process")
 	}
 	if c.first, err = c.lookup(); err == nil {
@@ -197,7 +197,7 @@ func (c *connection) identify() (err error) {
 	return err
 }
 
-// lookup identifies the peer as it is now.
+// lookup identifies the peer as it is now (SPEC §4) [SOC-4].
 func (c *connection) lookup() (*process, error) {
 	p, err := lookup(c.peer.pid)
 	if err == nil && c.peer.ended() { // before or after: its number may be another's now
@@ -211,13 +211,13 @@ func (c *connection) lookup() (*process, error) {
 }
 
 // read handles lines until there are no more. A slow request does not block
-// another: each has a goroutine, and answers may overtake.
+// another: each has a goroutine, and answers may overtake (SPEC §4) [SOC-8].
 func (c *connection) read(ctx context.Context) {
 	in := newLineReader(c.conn, lineLimit)
 	for {
 		line, err := in.next()
 		switch {
-		case err == errLineTooLong:
+		case err == errLineTooLong: // [SOC-7]
 			c.out.write(&message{err: wireErrorf(codeInvalidRequest, "line too long")})
 		case err != nil:
 			return
@@ -255,12 +255,12 @@ func (c *connection) handle(ctx context.Context, line []byte) {
 func (c *connection) begin(id json.RawMessage, cancel context.CancelFunc) *wireError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.calls[string(id)] != nil {
+	if c.calls[string(id)] != nil { // [SOC-9]
 		return wireErrorf(codeInvalidRequest, "invalid request: a request with this id is under way")
 	}
 	select {
 	case c.s.underWay <- struct{}{}:
-	default:
+	default: // [SOC-11]
 		return wireErrorf(codeBusy, "keepmum has %d requests under way; try again later", maxUnderWay)
 	}
 	c.calls[string(id)] = cancel
@@ -294,7 +294,7 @@ func (c *connection) answer(ctx context.Context, m message) {
 }
 
 // run identifies the peer anew for each request, and refuses one that has
-// replaced its program: it would speak in another's name (SPEC §4).
+// replaced its program: it would speak in another's name (SPEC §4) [SOC-5].
 func (c *connection) run(ctx context.Context, m message) (any, error) {
 	peer, err := c.lookup()
 	if err != nil {
@@ -334,7 +334,7 @@ func (p peer) ended() bool {
 	return pollNow(p.pidfd, unix.POLLIN) != 0
 }
 
-// cancelled withdraws a request of this connection.
+// cancelled withdraws a request of this connection (SPEC §4) [SOC-10].
 func (c *connection) cancelled(params json.RawMessage) {
 	object, err := decodeObject(params)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-// TestDemo runs the demo as a stranger does and wants nothing left of it.
+// TestDemo runs the demo as a stranger does and wants nothing left of it. [CLI-14]
 func TestDemo(t *testing.T) {
 	w := newWorld(t)
 	cmd := w.command("demo")
@@ -43,7 +43,7 @@ func (w *world) reads(path string) (cmd *exec.Cmd, out *bytes.Buffer) {
 }
 
 // TestStory is the main job: an agent prepares, the program reads, the agent
-// does not.
+// does not. [GRT-3] [DLV-18] [DLV-19] [MNT-12]
 func TestStory(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -140,7 +140,7 @@ func leaksOf(text []byte) (found []string) {
 }
 
 // TestCanary uses every tool well and badly and looks for known values in
-// every byte that leaves, and in what lies around.
+// every byte that leaves, and in what lies around. [KPR-13] [SOC-15]
 func TestCanary(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -247,7 +247,7 @@ func (w *world) sweepFiles() {
 }
 
 // TestKeeperKilled: no FIFO is left, a waiting reader has its end, and the
-// next unlock serves again.
+// next unlock serves again. [KPR-23] [MNT-12]
 func TestKeeperKilled(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -292,7 +292,7 @@ func TestKeeperKilled(t *testing.T) {
 }
 
 // TestReaperKilledToo: whatever is killed, the next unlock is clean and touches
-// nothing that is not ours.
+// nothing that is not ours. [KPR-26] [KPR-27]
 func TestReaperKilledToo(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()

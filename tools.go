@@ -1,10 +1,10 @@
 package main
 
 // The tools, as one table: what a client is shown and what is accepted from it
-// are made from the same entries (SPEC §9).
+// are made from the same entries [TUL-1] (SPEC §9.2).
 //
 // Names and arguments are the original's, so that its skills work unchanged.
-// Schemas are flat and use only type, description, properties, required, items
+// Schemas are flat [TUL-3] and use only type, description, properties, required, items
 // and additionalProperties: the rest makes some client drop the tool, or is not
 // shown to the model. Limits are therefore said in the descriptions.
 
@@ -115,7 +115,7 @@ var tools = []tool{
 }
 
 // instructions go to the client once a session: under 2,000 characters, since
-// some clients cut them.
+// some clients cut them. [TUL-21]
 //
 //go:embed docs/mcp/instructions.md
 var instructions string
@@ -183,7 +183,7 @@ func (t *tool) describe(revision string) map[string]any {
 			"destructiveHint": t.destructive, "idempotentHint": t.idempotent,
 			"openWorldHint": false}
 	}
-	if revision >= "2025-06-18" {
+	if revision >= "2025-06-18" { // [TUL-4]
 		d["title"], d["outputSchema"] = title, schema(t.out)
 	}
 	return d
@@ -206,11 +206,12 @@ type variableArg struct {
 	Concealed, HasValue bool
 }
 
-// misuse says what is wrong with arguments. It never quotes a value.
+// misuse says what is wrong with arguments. It never quotes a value. [TUL-6]
 func misuse(format string, args ...any) error { return wireErrorf(codeMisuse, format, args...) }
 
 // decodeArgs reads arguments by the union of all tools: names, types and
-// limits. What a single tool requires is check's. It implements *MCP* (SPEC §9).
+// limits [TUL-8]. What a single tool requires is check's. It implements *MCP*
+// (SPEC §9).
 func decodeArgs(raw json.RawMessage) (toolArgs, error) {
 	a := toolArgs{Set: map[string]bool{}}
 	if raw == nil {
@@ -249,7 +250,7 @@ func decodeArgs(raw json.RawMessage) (toolArgs, error) {
 }
 
 // check holds arguments against this tool's own schema: the error names the
-// member and what was expected. It implements *MCP* (SPEC §9).
+// member and what was expected [TUL-8]. It implements *MCP* (SPEC §9).
 func (t *tool) check(raw json.RawMessage) error {
 	a, err := decodeArgs(raw)
 	if err != nil {
@@ -304,7 +305,8 @@ func wantList[T any](what string, raw json.RawMessage,
 }
 
 // wantVariableName reads a variable's name. A name that is refused is not
-// quoted: a model that mixes up its members has put a value there.
+// quoted: a model that mixes up its members has put a value there. [TUL-6]
+// (SPEC §9.2)
 func wantVariableName(what string, raw json.RawMessage) (name string, err error) {
 	err = want(what, kindText, raw, &name)
 	if err == nil && validVariableName(name) != nil {
@@ -314,7 +316,7 @@ func wantVariableName(what string, raw json.RawMessage) (name string, err error)
 }
 
 // wantVariables reads the items of append_variables. A name that is there twice
-// is refused: which value would win?
+// is refused: which value would win? [TUL-8] (SPEC §9.2)
 func wantVariables(what string, raw json.RawMessage) ([]variableArg, error) {
 	list, err := wantList(what, raw, wantVariable)
 	seen := map[string]bool{}

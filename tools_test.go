@@ -10,6 +10,8 @@ import (
 
 const canary = "canary-8f31c2"
 
+// TestCheckArguments: the error names the argument [TUL-8], matched exactly
+// [MCP-25], and holds no value [TUL-6].
 func TestCheckArguments(t *testing.T) {
 	const ids = `"accountId":"A","environmentId":"e"`
 	long := strings.Repeat("n", 257)
@@ -89,7 +91,7 @@ func TestDecodeArgsReadsEverything(t *testing.T) {
 }
 
 // TestToolTable holds the table to the specification's: names, arguments with
-// ? for optional, results, and the annotations that clients act on.
+// ? for optional, results, and the annotations that clients act on. [TUL-1]
 func TestToolTable(t *testing.T) {
 	want := []string{
 		"authenticate() account_id",
@@ -133,7 +135,7 @@ func TestToolTable(t *testing.T) {
 }
 
 // TestSchemasArePortable: some client refuses every other keyword, a list of
-// types, an array without items, or a long name.
+// types, an array without items, or a long name. [TUL-2] [TUL-3]
 func TestSchemasArePortable(t *testing.T) {
 	var walk func(where string, schema map[string]any)
 	walk = func(where string, schema map[string]any) {
@@ -182,9 +184,23 @@ func TestSchemasArePortable(t *testing.T) {
 	}
 }
 
+// TestDocumentsForTheAgent: the texts are short enough [TUL-21], say what must
+// be said [TUL-22] and are there [TUL-23].
 func TestDocumentsForTheAgent(t *testing.T) {
 	if len(instructions) == 0 || len(instructions) >= 2000 {
 		t.Errorf("instructions have %d bytes, want 1 to 1999", len(instructions))
+	}
+	// In this order: the calls, and then what each refusal says.
+	rest := instructions
+	for _, word := range []string{"authenticate", "list_environments", "create_environment",
+		"append_variables", "create_local_env_file", "Verify with list_local_env_files",
+		"Never read a mounted .env", "Git tracks", "still waits", "locked", "not approved"} {
+		_, after, ok := strings.Cut(rest, word)
+		if !ok {
+			t.Errorf("the instructions do not say %q after what comes before it", word)
+			continue
+		}
+		rest = after
 	}
 	for _, r := range resources {
 		text, err := documents.ReadFile("docs/mcp/" + r.name + ".md")
@@ -205,6 +221,7 @@ func TestDocumentsForTheAgent(t *testing.T) {
 }
 
 // TestResultsConform is the shape of every result that a keeper must give.
+// [TUL-4]
 func TestResultsConform(t *testing.T) {
 	list := toolNamed("list_variables")
 	for in, want := range map[string]string{

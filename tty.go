@@ -5,8 +5,9 @@ package main
 //   - it alone opens, reads and writes the person's terminal; standard output
 //     stays free for results and for the protocol;
 //   - nothing that came from outside is written before clean has seen it: what
-//     reaches print is already text for people;
-//   - a secret is read unseen, and keys typed before a question are no answer.
+//     reaches print is already text for people [ASK-7];
+//   - a secret is read unseen [ASK-17], and keys typed before a question are no
+//     answer [ASK-9].
 
 import (
 	"bytes"
@@ -56,7 +57,7 @@ type terminal struct {
 	mu sync.Mutex // guards writing
 }
 
-// openTerminal opens the controlling terminal and makes it raw.
+// openTerminal opens the controlling terminal and makes it raw. [ASK-1]
 func openTerminal() (*terminal, error) {
 	dev, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -142,7 +143,7 @@ func (t *terminal) key(ctx context.Context) (byte, error) {
 }
 
 // settle throws away what is typed until there was silence for a moment: who is
-// typing something else has not seen the question yet (SPEC §5).
+// typing something else has not seen the question yet (SPEC §5). [ASK-9]
 func (t *terminal) settle(ctx context.Context, moment time.Duration) error {
 	for {
 		quiet, cancel := context.WithTimeout(ctx, moment)
@@ -160,7 +161,7 @@ func (t *terminal) settle(ctx context.Context, moment time.Duration) error {
 }
 
 // pastes makes the terminal mark what is pasted, so that a value of many lines
-// can be told from many lines typed.
+// can be told from many lines typed. [ASK-18]
 func (t *terminal) pastes() (done func()) {
 	t.print("\x1b[?2004h")
 	return func() { t.print("\x1b[?2004l") }
@@ -175,7 +176,7 @@ func (t *terminal) secret(ctx context.Context, prompt string) ([]byte, error) {
 	if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
 		return nil, err
 	}
-	if utf8.RuneCountInString(line) >= typedMax {
+	if utf8.RuneCountInString(line) >= typedMax { // [ASK-19]
 		return nil, errors.New("too long to be typed: use keepmum set, with the value on standard input")
 	}
 	return []byte(strings.ReplaceAll(line, pastedLine, "\n")), nil

@@ -18,11 +18,11 @@ import (
 const minPassphrase = 12 // characters
 
 // homeDir is keepmum's own directory. Not XDG: clients launch servers with an
-// environment that lacks it, and both ends must agree (SPEC §2).
+// environment that lacks it, and both ends must agree (SPEC §2) [FIL-1].
 func homeDir() (home, user string, err error) {
 	user, err = os.UserHomeDir()
 	if home = os.Getenv("KEEPMUM_HOME"); home != "" {
-		if !filepath.IsAbs(home) {
+		if !filepath.IsAbs(home) { // [FIL-2]
 			return "", "", fmt.Errorf("KEEPMUM_HOME %q is not absolute", home)
 		}
 		return filepath.Clean(home), user, nil
@@ -41,7 +41,7 @@ func policyPath(home string) string { return filepath.Join(home, "policy.json") 
 var adminPolicy = "/etc/keepmum/policy.json"
 
 // takeHome makes the home ready and takes keeper.lock, which a keeper holds
-// for life. A second one learns who runs.
+// for life. A second one learns who runs (SPEC §4) [KPR-1] [KPR-2].
 func takeHome(home string) (*os.File, error) {
 	if err := ensureHome(home); err != nil {
 		return nil, err
@@ -113,7 +113,8 @@ func unlock(notify string, again bool) error {
 	}
 	t.print("%s  locked: %s\n", time.Now().Format("15:04:05"), why)
 	if why == idleLock {
-		// A new program image, so that nothing of the open vault is left in memory.
+		// [KPR-22]: a new program image, so that nothing of the open vault is
+		// left in memory.
 		t.close()
 		return startAgain(notify)
 	}
@@ -135,7 +136,8 @@ func startAgain(notify string) error {
 	return unix.Exec(self, args, os.Environ())
 }
 
-// openAtTerminal asks for the passphrase, and makes the vault on first use.
+// openAtTerminal asks for the passphrase, and makes the vault on first use
+// (SPEC §4).
 func openAtTerminal(ctx context.Context, t *terminal, home string, again bool) (*vault, error) {
 	path := vaultPath(home)
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
@@ -155,7 +157,7 @@ func openAtTerminal(ctx context.Context, t *terminal, home string, again bool) (
 		}
 		t.print("\n")
 	}
-	for range maxTries {
+	for range maxTries { // [KPR-5]
 		pass, err := t.secret(ctx, "passphrase: ")
 		if err != nil {
 			return nil, err
@@ -171,7 +173,7 @@ func openAtTerminal(ctx context.Context, t *terminal, home string, again bool) (
 }
 
 // checkVault looks at what needs no passphrase, so that nobody types one for a
-// file that cannot be opened.
+// file that cannot be opened (SPEC §4) [KPR-4].
 func checkVault(path string) error {
 	file, err := readVault(path)
 	if err != nil {
@@ -187,7 +189,8 @@ func checkVault(path string) error {
 	return err
 }
 
-// createAtTerminal makes the vault, with a passphrase typed twice.
+// createAtTerminal makes the vault, with a passphrase typed twice, and says
+// first that nobody can recover it (SPEC §4) [KPR-3].
 func createAtTerminal(ctx context.Context, t *terminal, path string) (*vault, error) {
 	t.print("There is no vault yet; this makes one.\n"+
 		"Choose a passphrase of at least %d characters. It cannot be recovered: without it,\n"+
@@ -260,10 +263,10 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		case <-ctx.Done():
 			return "signal", nil
 		case now := <-tick.C:
-			// The wall clock too: a machine that slept was idle.
+			// [KPR-16]: the wall clock too, as a machine that slept was idle.
 			idle := now.Round(0).Sub(k.idleSince().Round(0))
 			limit := k.policy.IdleLock
-			if k.asker.count() > 0 { // somebody may be about to answer, but not for ever
+			if k.asker.count() > 0 { // [KPR-18]: an answer may be under way
 				limit += k.policy.CommandTimeout
 			}
 			if k.policy.IdleLock > 0 && idle >= limit {
@@ -274,7 +277,8 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 }
 
 // open makes the run folder, the child that clears it if we are killed, and
-// the pipes; what an earlier keeper left is taken over first (SPEC §4).
+// the pipes; what an earlier keeper left is taken over first (SPEC §4) [KPR-23]
+// [KPR-26].
 func (k *keeper) open() (err error) {
 	root, err := runRoot(k.home)
 	if err != nil {
@@ -314,9 +318,10 @@ func (k *keeper) rememberedLinks() []string {
 }
 
 // shut ends grants and mounts, then the questions: no reader and no caller is
-// left waiting, and a terminal that somebody stopped holds up nothing.
+// left waiting, and a terminal that somebody stopped holds up nothing (SPEC §4)
+// [KPR-20].
 func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
-	k.locked.Store(true)
+	k.locked.Store(true) // [KPR-19]
 	cancel()
 	k.grants.revoke(func(*grant) bool { return true })
 	k.mu.Lock()
@@ -331,14 +336,14 @@ func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
 	k.pipes.close()
 	k.reaper.stop()
 	k.freeRun()
-	select {
+	select { // [KPR-21]: the prompt may hang in a terminal that takes no text
 	case <-asker.ended:
 	case <-time.After(3 * writeLimit):
 	}
 	k.note("lock")
 }
 
-// greet is the screen that a person sees at start.
+// greet is the screen that a person sees at start (SPEC §4) [KPR-6] [KPR-7].
 func (k *keeper) greet(getenv func(string) string) {
 	k.note("unlock")
 	k.say("\nkeepmum %s  %s\n", versionText(), cleanPath(k.home, k.user, 60))

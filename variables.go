@@ -40,7 +40,7 @@ func (c *call) newValues() error {
 		switch {
 		case v.Value == "" && !c.has(v.Name):
 			o.empty = append(o.empty, v.Name)
-		case v.Value != "" && v.Concealed && c.byAgent():
+		case v.Value != "" && v.Concealed && c.byAgent(): // [TUL-14]
 			o.fromAgent = append(o.fromAgent, v.Name)
 		case v.Value != "" && c.byAgent():
 			o.notes = append(o.notes, "a plain value, not concealed, which the agent gives: "+v.Name)
@@ -57,6 +57,7 @@ func (c *call) newValues() error {
 func (c *call) byAgent() bool { return c.r.via == viaMCP || c.r.actor.agent != agentNo }
 
 // findOrMake lets our commands name an Environment that is not there yet.
+// [CLI-7] (SPEC §11)
 func (c *call) findOrMake() error {
 	err := c.findEnvironment()
 	if err == nil || c.args.EnvironmentID != "" || c.r.via == viaMCP && c.r.action == actAppend {
@@ -106,15 +107,15 @@ func (c *call) appendVariables() (any, error) {
 			old := e.variable(v.Name)
 			switch {
 			case len(value) == 0 && old != nil && !old.placeholder:
-				// An empty value never takes a stored one away, and what an agent
-				// has seen does not become a secret by being called one.
+				// [TUL-12]: an empty value never takes a stored one away. [TUL-13]:
+				// what an agent has seen is no secret for being called one.
 				if !c.byAgent() {
 					old.concealed = v.Concealed
 				}
 				continue
 			case len(value) == 0:
-				placeholders = append(placeholders, v.Name)
-			case old == nil || old.placeholder:
+				placeholders = append(placeholders, v.Name) // [TUL-11]
+			case old == nil || old.placeholder: // [TUL-10]
 				added = append(added, v.Name)
 			default:
 				updated = append(updated, v.Name)
@@ -135,7 +136,7 @@ func (c *call) appendVariables() (any, error) {
 }
 
 // warn tells the person of values that no quoting carries to every reader
-// (SPEC §8).
+// (SPEC §8). [TXT-7]
 func (k *keeper) warn(e *environment, names []string) {
 	var list []string
 	for _, name := range names {
@@ -162,7 +163,7 @@ func (c *call) knownNames() error {
 		return misuse("no variable names given")
 	}
 	for _, name := range c.args.VariableNames {
-		if c.env.variable(name) == nil {
+		if c.env.variable(name) == nil { // [TUL-20]: all or nothing
 			return misuse("%q has no variable %q: nothing was removed", c.env.name, name)
 		}
 	}

@@ -40,7 +40,7 @@ type vault struct {
 func (*vault) Format(f fmt.State, verb rune) { secret(nil).Format(f, verb) }
 
 // createVault makes a vault without Environments. It never overwrites: what is
-// at path, be it a vault or not, stays (SPEC §3).
+// at path, be it a vault or not, stays (SPEC §3.5) [VLT-36].
 func createVault(path string, pass []byte) (*vault, error) {
 	unlock, err := lockSaves(path)
 	if err != nil {
@@ -104,7 +104,7 @@ func readData(file []byte, root func(*header) ([]byte, error)) (*header, *vaultD
 	return h, data, nil
 }
 
-// readVault reads a vault file of at most 64 MiB.
+// readVault reads a vault file of at most 64 MiB (SPEC §3.3) [VLT-16].
 func readVault(path string) ([]byte, error) {
 	f, err := openPrivate(path, os.O_RDONLY)
 	if err != nil {
@@ -139,18 +139,19 @@ func (v *vault) update(change func(*vaultData) error) error {
 
 // rekey gives the vault another passphrase. The audit key changes with root, so
 // the old one is kept for the lines up to the audit head that the vault holds:
-// bring that up to date first (SPEC §3, §10).
+// bring that up to date first (SPEC §3.4, §10) [VLT-23].
 func (v *vault) rekey(pass []byte) error {
 	return v.apply(func(h *header, d *vaultData) ([]byte, error) {
 		old := &oldAuditKey{through: d.audit.number, key: v.auditKey()}
 		d.audit.keys = append(d.audit.keys, old)
-		// "MUST NOT lower it": a lowered default is not inherited.
+		// [VLT-14]: a lowered default is not inherited. [VLT-15]: a new salt.
 		h.KDF.Ln, h.KDF.Salt = max(h.KDF.Ln, testOnlyLn), randomBytes(saltSize)
 		return h.newRoot(pass)
 	})
 }
 
-// apply changes and saves the vault under the key that change returns (SPEC §3).
+// apply changes and saves the vault under the key that change returns
+// (SPEC §3.5) [VLT-31].
 func (v *vault) apply(change func(*header, *vaultData) (root []byte, err error)) error {
 	v.saving.Lock()
 	defer v.saving.Unlock()
@@ -175,7 +176,8 @@ func (v *vault) apply(change func(*header, *vaultData) (root []byte, err error))
 }
 
 // current returns what a change applies to: what we have or, where another
-// process saved since, what that left. The caller holds vault.lock (SPEC §3).
+// process saved since, what that left. The caller holds vault.lock (SPEC §3.5)
+// [VLT-32].
 func (v *vault) current() (header, *vaultData, error) {
 	file, err := readVault(v.path)
 	if err != nil {
@@ -191,7 +193,8 @@ func (v *vault) current() (header, *vaultData, error) {
 	return *h, data, nil
 }
 
-// follows refuses a header that no save of this vault can have left.
+// follows refuses a header that no save of this vault can have left (SPEC §3.5)
+// [VLT-33].
 func (v *vault) follows(h *header) error {
 	const next = "run 'keepmum lock', then 'keepmum unlock'"
 	switch {
@@ -225,12 +228,12 @@ func (v *vault) save(h header, root []byte, data *vaultData) error {
 
 // write seals data under a salt of its own and replaces the file (SPEC §3).
 func (v *vault) write(h *header, root []byte, data *vaultData) error {
-	if h.Seq >= maxSeq {
+	if h.Seq >= maxSeq { // [VLT-9]
 		return fmt.Errorf("vault %q was saved %d times, the format counts no further:"+
 			" export it into a new one", v.path, h.Seq)
 	}
-	h.Seq++
-	h.Save.Salt = randomBytes(saltSize)
+	h.Seq++                             // [VLT-8]
+	h.Save.Salt = randomBytes(saltSize) // [VLT-12]
 	plain, err := data.encode()
 	if err != nil {
 		return err
@@ -276,7 +279,8 @@ func (v *vault) auditKey() []byte {
 	return sure(hkdf.Expand(sha256.New, v.root, labelAudit, auditSize))
 }
 
-// close wipes the key and every value, after a save that is under way.
+// close wipes the key and every value, after a save that is under way (SPEC §4)
+// [KPR-15].
 func (v *vault) close() {
 	v.saving.Lock()
 	defer v.saving.Unlock()
@@ -292,7 +296,8 @@ func (v *vault) close() {
 }
 
 // lockSaves takes vault.lock, never the vault itself, whose inode changes. The
-// wait ends, since any program of the person's can hold the lock (SPEC §3).
+// wait ends, since any program of the person's can hold the lock (SPEC §3.5)
+// [VLT-31].
 func lockSaves(path string) (unlock func() error, err error) {
 	f, err := openPrivate(path+".lock", os.O_RDWR|os.O_CREATE)
 	if err != nil {

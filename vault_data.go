@@ -88,16 +88,18 @@ var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").
 
 func newID() [idSize]byte { return [idSize]byte(randomBytes(idSize)) }
 
-// idText returns the 26 characters that stand for an Environment (SPEC §3).
+// idText returns the 26 characters that stand for an Environment (SPEC §3.4)
+// [VLT-29].
 func idText(id [idSize]byte) string { return base32Lower.EncodeToString(id[:]) }
 
-// accountID returns the 26 characters that stand for a vault (SPEC §3).
+// accountID returns the 26 characters that stand for a vault (SPEC §3.4)
+// [VLT-29].
 func accountID(id [idSize]byte) string { return strings.ToUpper(idText(id)) }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // validVariableName checks a variable's name. Whatever a shell would not take
-// as a name is refused, since the text may be sourced (SPEC §3).
+// as a name is refused, since the text may be sourced (SPEC §3.4) [VLT-27].
 func validVariableName(name string) error {
 	if len(name) > maxVariableName || !variableName.MatchString(name) {
 		return fmt.Errorf("malformed variable name %q: want letters, digits and _, no digit first,"+
@@ -106,7 +108,7 @@ func validVariableName(name string) error {
 	return nil
 }
 
-// validValue checks a value and says nothing of it (SPEC §3).
+// validValue checks a value and says nothing of it (SPEC §3.4) [VLT-27].
 func validValue(value secret) error {
 	switch {
 	case len(value) > maxValue:
@@ -130,7 +132,8 @@ func validVariable(name string, value secret) error {
 }
 
 // validEnvironmentName refuses names that could be shown as something else:
-// control, bidirectional and zero-width characters, spaces at the ends (SPEC §3).
+// control, bidirectional and zero-width characters, spaces at the ends
+// (SPEC §3.4) [VLT-27].
 func validEnvironmentName(name string) error {
 	if name == "" || len(name) > maxEnvironmentName || strings.Trim(name, " ") != name ||
 		!utf8.ValidString(name) || strings.ContainsFunc(name, unseen) {
@@ -276,7 +279,8 @@ func (d *vaultData) wipe() {
 	}
 }
 
-// check applies the rules of SPEC §3 to everything, on reading and on writing.
+// check applies the rules of SPEC §3.4 to everything, on reading and on writing
+// [VLT-27].
 func (d *vaultData) check() error {
 	if n := len(d.audit.mac); n != 0 && n != auditSize {
 		return fmt.Errorf("audit: mac is not %d bytes", auditSize)

@@ -76,6 +76,7 @@ func TestLockedBytes(t *testing.T) {
 	wipeLocked(to)
 }
 
+// TestVariableNames: what a shell takes as a name, and no more. [VLT-27]
 func TestVariableNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"A": true, "_": true, "a1": true, "_9": true, "zZ_09": true, strings.Repeat("A", 256): true,
@@ -89,6 +90,7 @@ func TestVariableNames(t *testing.T) {
 	}
 }
 
+// TestValues: what an environment can hold. [VLT-27]
 func TestValues(t *testing.T) {
 	for value, ok := range map[string]bool{
 		"": true, "x": true, "a\nb\r\n\t\x01\x7f": true, "ü🔑": true, strings.Repeat("v", 65536): true,
@@ -104,6 +106,7 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// TestEnvironmentNames: nothing that is not seen. [VLT-27]
 func TestEnvironmentNames(t *testing.T) {
 	good := []string{"a", "acme dev", "Ümläut", "密码", "🔑", strings.Repeat("e", 128), "a.b/c:d", "\"'$`\\"}
 	bad := []string{"", " a", "a ", " ", strings.Repeat("e", 129), strings.Repeat("é", 65), "a\xffb", "a\u00a0b",
@@ -134,6 +137,7 @@ func TestEnvironmentNames(t *testing.T) {
 	}
 }
 
+// TestIDText: an id has one spelling. [VLT-29]
 func TestIDText(t *testing.T) {
 	id := [idSize]byte{0xff, 1, 2, 15: 0xff}
 	text := idText(id)
@@ -197,6 +201,7 @@ func TestEnvironments(t *testing.T) {
 	}
 }
 
+// TestVariables: a placeholder is no empty value. [VLT-21]
 func TestVariables(t *testing.T) {
 	_, e := newData(t)
 	if added, err := e.set("B", secret("new"), false); err != nil || added {
@@ -254,7 +259,7 @@ func TestClone(t *testing.T) {
 	}
 }
 
-// TestUnknownMembers: they come back as they were, at every level.
+// TestUnknownMembers: they come back as they were, at every level. [VLT-26]
 func TestUnknownMembers(t *testing.T) {
 	d, err := decodeData(padded(withUnknown(vectorSmall)))
 	if err != nil {
@@ -272,6 +277,7 @@ func TestUnknownMembers(t *testing.T) {
 	}
 }
 
+// TestPadding: the length says little about the values. [VLT-20]
 func TestPadding(t *testing.T) {
 	seen := map[int]bool{}
 	for n := range 1100 {
@@ -313,6 +319,7 @@ func TestValueRoundTrip(t *testing.T) {
 	}
 }
 
+// TestHalfPairs: a whole pair is a character, half of one is damage. [VLT-25]
 func TestHalfPairs(t *testing.T) {
 	for text, ok := range map[string]bool{
 		`\ud83d\udd11`: true, `\uD83D\uDD11`: true, `\\ud800`: true, `\\\\ud800`: true, `\u0041`: true, `\ufffd`: true,
@@ -332,6 +339,7 @@ func TestHalfPairs(t *testing.T) {
 }
 
 // TestDecodeWipes: neither the plaintext nor, after wipe, a value stays.
+// [KPR-15]
 func TestDecodeWipes(t *testing.T) {
 	plain := padded(vectorSmall)
 	d, err := decodeData(plain)
@@ -351,7 +359,7 @@ func TestDecodeWipes(t *testing.T) {
 	}
 }
 
-// TestEncodeDataRefuses: what breaks a rule is never written.
+// TestEncodeDataRefuses: what breaks a rule is never written. [VLT-27]
 func TestEncodeDataRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(*vaultData, *environment){
 		"variable name":     func(d *vaultData, e *environment) { e.variables[0].name = "1" },
@@ -368,5 +376,41 @@ func TestEncodeDataRefuses(t *testing.T) {
 		if plain, err := d.encode(); err == nil || plain != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestMemberOrder: the order of members is free, and spaces are. [VLT-24]
+func TestMemberOrder(t *testing.T) {
+	const turned = `{ "remember":{},"audit":{"keys":[],"mac":"","number":0} ,` + "\n\t" + `"environments":[]}`
+	for _, plain := range [][]byte{padded(turned), append(padded(turned), padded("")...), []byte(turned + "\r\n")} {
+		if _, err := decodeData(bytes.Clone(plain)); err != nil {
+			t.Errorf("%q: %v", plain, err)
+		}
+	}
+}
+
+// TestEnvironmentTooLarge: what a mount cannot carry is not saved. [VLT-28]
+func TestEnvironmentTooLarge(t *testing.T) {
+	v := newVault(t)
+	k := &keeper{vault: v, audit: &auditLog{}}
+	c := &call{k: k, r: &request{object: object{environmentID: idText(v.view().environments[0].id)}}}
+	add := func(n int) error {
+		return c.change(func(_ *vaultData, e *environment) error {
+			for i := range n {
+				if _, err := e.set(fmt.Sprint("V", i), large, true); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := add(15); err != nil {
+		t.Fatal(err)
+	}
+	if err := add(16); err == nil || !strings.Contains(err.Error(), "1 MiB") {
+		t.Errorf("got %v", err)
+	}
+	if n := len(openAgain(t, v).view().environments[0].variables); n != 15 {
+		t.Errorf("%d variables are saved", n)
 	}
 }

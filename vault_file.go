@@ -15,7 +15,7 @@ import (
 )
 
 // ensureHome makes the home folder, or another private one, and refuses one
-// that others can enter (SPEC §2).
+// that others can enter (SPEC §2) [FIL-5] [FIL-6].
 func ensureHome(dir string) error {
 	// Without a slash at the end, which would follow a symbolic link.
 	dir = filepath.Clean(dir)
@@ -40,7 +40,7 @@ func checkFolderPrivate(path string) error {
 }
 
 // openPrivate opens a file of the home that nobody else may read or change. A
-// new one gets mode 0600 (SPEC §2).
+// new one gets mode 0600 (SPEC §2) [FIL-7] [FIL-8].
 func openPrivate(path string, flags int) (*os.File, error) {
 	f, st, err := openOwn(unix.AT_FDCWD, path, flags, 0o600)
 	if err != nil {
@@ -54,7 +54,8 @@ func openPrivate(path string, flags int) (*os.File, error) {
 }
 
 // openOwn opens a regular file of ours at a folder's descriptor, and judges
-// what it opened: no symbolic link is followed and a FIFO does not hold us up.
+// what it opened: no symbolic link is followed and a FIFO does not hold us up
+// (SPEC §2) [FIL-9].
 func openOwn(dir int, name string, flags int, mode uint32) (*os.File, *unix.Stat_t, error) {
 	flags |= unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	fd, err := unix.Openat(dir, name, flags, mode)
@@ -83,7 +84,8 @@ func checkOwner(path string, st *unix.Stat_t) error {
 	return nil
 }
 
-// checkPrivate refuses what another user owns or can get at (SPEC §2).
+// checkPrivate refuses what another user owns or can get at, and says what
+// mends it (SPEC §2) [FIL-6] [FIL-8] [FIL-10].
 func checkPrivate(path string, st *unix.Stat_t) error {
 	mode := st.Mode & 0o777
 	if err := checkOwner(path, st); err != nil || mode&0o077 == 0 {
@@ -119,7 +121,7 @@ var errUnsynced = errors.New("saved, but the folder could not be synced")
 // file; the file is synced before, since a rename can reach the disk ahead of
 // the data, and the folder after, since a rename is otherwise forgotten in a
 // power cut. An error leaves the old file, unless it is errUnsynced. The
-// caller holds the lock (SPEC §3).
+// caller holds the lock (SPEC §3.5) [VLT-30] [VLT-34].
 func replaceFile(path string, data []byte) error {
 	removeStale(path)
 	folder, err := saveCalls.open(filepath.Dir(path), os.O_RDONLY, 0)
@@ -163,7 +165,7 @@ func writeNew(path string, data []byte) error {
 var tempSuffix = regexp.MustCompile(`^\.tmp-[a-z2-7]{26}$`)
 
 // removeStale removes what saves that did not end have left beside path, and
-// nothing else. It may fail: they are only in the way.
+// nothing else. It may fail: they are only in the way (SPEC §3.5) [VLT-35].
 func removeStale(path string) {
 	entries, _ := os.ReadDir(filepath.Dir(path))
 	for _, e := range entries {

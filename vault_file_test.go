@@ -14,7 +14,7 @@ import (
 )
 
 // TestPrivateFiles: what others can reach, or what is not a file, is refused,
-// and nothing waits.
+// and nothing waits. [FIL-7] [FIL-8] [FIL-9] [FIL-10]
 func TestPrivateFiles(t *testing.T) {
 	for _, c := range []struct {
 		name, want string // "" is accepted
@@ -36,9 +36,13 @@ func TestPrivateFiles(t *testing.T) {
 		if err := c.make(path); err != nil {
 			t.Fatal(err)
 		}
+		before, _ := os.Lstat(path)
 		f, err := openPrivate(path, os.O_RDONLY)
 		if err == nil {
 			f.Close()
+		}
+		if after, _ := os.Lstat(path); before != nil && after.Mode() != before.Mode() {
+			t.Errorf("%s: mended silently: %v", c.name, after.Mode())
 		}
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.want)
@@ -62,6 +66,8 @@ func mode(mode fs.FileMode) func(string) error {
 	}
 }
 
+// TestEnsureHome: made where it is missing, refused and left where others can get
+// at it. [FIL-5] [FIL-6] [FIL-10]
 func TestEnsureHome(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
@@ -83,7 +89,11 @@ func TestEnsureHome(t *testing.T) {
 			if err := c.make(path); err != nil {
 				t.Fatal(err)
 			}
+			before, _ := os.Lstat(path)
 			err := ensureHome(path + end)
+			if after, _ := os.Lstat(path); before != nil && after.Mode() != before.Mode() {
+				t.Errorf("%s: mended silently: %v", c.name, after.Mode())
+			}
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%s: %v, want %q", c.name, err, c.want)
 			}
@@ -97,7 +107,7 @@ func TestEnsureHome(t *testing.T) {
 	}
 }
 
-// TestForeignOwner needs root to give files away.
+// TestForeignOwner needs root to give files away. [FIL-6] [FIL-8]
 func TestForeignOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a file of another user's")
@@ -154,7 +164,7 @@ func failSave(t *testing.T, n int, cause error, before func(call string)) (resto
 }
 
 // TestVaultInterrupted lets each call of a save fail in turn, and opens a copy
-// of the file, as a crash would leave it, ahead of each.
+// of the file, as a crash would leave it, ahead of each. [VLT-30] [VLT-34]
 func TestVaultInterrupted(t *testing.T) {
 	const calls = 7 // open folder, open, write, sync, close, rename, sync folder
 	for n := 1; n <= calls+1; n++ {
@@ -203,6 +213,7 @@ func TestVaultFolderSync(t *testing.T) {
 }
 
 // TestVaultStaleFiles: what a crashed save left goes, everything else stays.
+// [VLT-35]
 func TestVaultStaleFiles(t *testing.T) {
 	v := newVault(t)
 	stale := v.path + ".tmp-" + idText(newID())

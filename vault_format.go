@@ -23,8 +23,8 @@ package main
 // at the highest no further save is possible. The plaintext is a JSON object in
 // UTF-8 followed by spaces up to a multiple of 1024 bytes, at least 1024.
 //
-// A reader checks in this order and names the first stage that fails: header,
-// version, cost, payload (its spelling and length), passphrase (check), commit,
+// A reader checks in this order and names the first stage that fails: version,
+// header, cost, payload (its spelling and length), passphrase (check), commit,
 // payload (tag), data. So nothing is spent on a file that cannot be good.
 //
 // A complete vault without Environments, its passphrase "correct horse battery
@@ -106,7 +106,7 @@ const (
 	maxSeq    = 1<<53 - 1 // RFC 8259 §6: the integers on which readers agree
 
 	minLn     = 15 // below it a stolen vault is too cheap to guess at
-	defaultLn = 17 // OWASP Password Storage: scrypt N=2^17, r=8, p=1
+	defaultLn = 17 // [VLT-13]; OWASP Password Storage: scrypt N=2^17, r=8, p=1
 	maxLn     = 20 // 1 GiB: a hostile header must not exhaust the machine
 	scryptR   = 8
 	scryptP   = 1
@@ -137,7 +137,8 @@ func (v versionError) Error() string {
 	return fmt.Sprintf("unsupported vault version %s: use a newer keepmum", string(v))
 }
 
-// header is line 1 of a vault. The field order is the members' order (SPEC §3).
+// header is line 1 of a vault. The field order is the members' order
+// (SPEC §3.1) [VLT-2].
 type header struct {
 	Format string    `json:"format"`
 	V      uint64    `json:"v"`
@@ -185,7 +186,7 @@ var versionPattern = regexp.MustCompile(`^\{"format":"keepmum-vault","v":(0|[1-9
 
 // splitVault cuts a vault file into line 1 with its newline and the rest. A
 // version that is not ours is seen here, before a rule that it may not know
-// (SPEC §3).
+// (SPEC §3.3) [VLT-16].
 func splitVault(file []byte) (line, body []byte, err error) {
 	m := versionPattern.FindSubmatch(file[:min(len(file), maxHeader)])
 	if m != nil && string(m[1]) != fmt.Sprint(vaultVersion) {
@@ -201,7 +202,7 @@ func splitVault(file []byte) (line, body []byte, err error) {
 // parseHeader reads line 1 and accepts the one canonical spelling only.
 // encoding/json folds case, takes the last of repeated members and reads loose
 // base64, so what it understood is written again and must give the same bytes
-// (SPEC §3).
+// (SPEC §3.1) [VLT-2] [VLT-4] [VLT-5] [VLT-6].
 func parseHeader(line []byte) (*header, error) {
 	h := &header{}
 	if json.Unmarshal(line, h) != nil {
@@ -234,7 +235,7 @@ func (h *header) fault() string {
 
 // checkCost refuses a cost before any of it is spent: the header is not
 // authenticated yet, and whoever wrote it chose the memory that scrypt takes
-// (SPEC §3).
+// (SPEC §3.3) [VLT-17].
 func (h *header) checkCost() error {
 	if h.KDF.Ln < testOnlyMinLn || h.KDF.Ln > maxLn {
 		return &damagedError{"cost", fmt.Sprintf("ln %d is not %d to %d", h.KDF.Ln, testOnlyMinLn, maxLn)}
@@ -247,7 +248,7 @@ func (h *header) checkCost() error {
 }
 
 // decodeBase64 reads padded standard base64 with zero spare bits. Strict still
-// skips line breaks, hence the check.
+// skips line breaks, hence the check (SPEC §3.1) [VLT-4].
 func decodeBase64(text []byte) ([]byte, error) {
 	if bytes.ContainsAny(text, "\r\n") {
 		return nil, errors.New("line break in base64")
@@ -255,7 +256,7 @@ func decodeBase64(text []byte) ([]byte, error) {
 	return base64.StdEncoding.Strict().AppendDecode(nil, text)
 }
 
-// parseBody returns ciphertext and tag of line 2 (SPEC §3).
+// parseBody returns ciphertext and tag of line 2 (SPEC §3.1) [VLT-1] [VLT-3].
 func parseBody(body []byte) ([]byte, error) {
 	text, found := bytes.CutSuffix(body, []byte("\n"))
 	if !found {
@@ -272,7 +273,7 @@ func parseBody(body []byte) ([]byte, error) {
 }
 
 // deriveRoot returns root for the passphrase, in locked memory. The costs must
-// have been checked (SPEC §3).
+// have been checked (SPEC §3.2) [VLT-10] [VLT-11].
 func (h *header) deriveRoot(pass []byte) ([]byte, error) {
 	salt := slices.Concat([]byte(labelRoot), h.ID, h.KDF.Salt)
 	root, err := scrypt.Key(pass, salt, 1<<h.KDF.Ln, int(h.KDF.R), int(h.KDF.P), rootSize)
@@ -288,7 +289,7 @@ func checkOf(root []byte) ([]byte, error) {
 }
 
 // checkRoot tells a wrong passphrase from a damaged vault, before anything is
-// opened (SPEC §3).
+// opened (SPEC §3.3) [VLT-16].
 func (h *header) checkRoot(root []byte) error {
 	if subtle.ConstantTimeCompare(sure(checkOf(root)), h.Check) != 1 {
 		return errPassphrase
@@ -318,21 +319,22 @@ func (h *header) saveKey(root []byte) (aead cipher.AEAD, commit []byte) {
 var saveNonce = make([]byte, nonceSize)
 
 // seal encrypts plain under root and returns the whole file. It completes the
-// header with commit and line; save.salt must be new (SPEC §3).
+// header with commit and line; save.salt must be new (SPEC §3.2) [VLT-10].
 func (h *header) seal(root, plain []byte) ([]byte, error) {
 	aead, commit := h.saveKey(root)
 	h.Save.Commit = commit
 	h.line = sure(h.encode())
 	sealed := aead.Seal(nil, saveNonce, plain, h.line)
 	file := append(base64.StdEncoding.AppendEncode(bytes.Clone(h.line), sealed), '\n')
-	if len(file) > maxVault {
+	if len(file) > maxVault { // [VLT-28]
 		return nil, fmt.Errorf("vault too large: over %d MiB, remove some variables", maxVault>>20)
 	}
 	return file, nil
 }
 
 // open decrypts what parseBody returned. AES-GCM alone would let one ciphertext
-// open under two keys, so the commitment is compared first (SPEC §3).
+// open under two keys, so the commitment is compared first (SPEC §3.3)
+// [VLT-16].
 func (h *header) open(root, sealed []byte) ([]byte, error) {
 	aead, commit := h.saveKey(root)
 	if subtle.ConstantTimeCompare(commit, h.Save.Commit) != 1 {
@@ -346,7 +348,8 @@ func (h *header) open(root, sealed []byte) ([]byte, error) {
 }
 
 // decryptVault goes through every stage up to the plaintext. root is asked for
-// once the file can be good as far as that shows without a key (SPEC §3).
+// once the file can be good as far as that shows without a key (SPEC §3.3)
+// [VLT-16] [VLT-17].
 func decryptVault(file []byte, root func(*header) ([]byte, error)) (*header, []byte, error) {
 	line, body, err := splitVault(file)
 	if err != nil {

@@ -72,6 +72,9 @@ func vectorRoot(h *header, pass string) ([]byte, error) {
 	return roots[key], nil
 }
 
+// TestVaultVectors: each file ends in the stage that it names. [VLT-1] [VLT-2]
+// [VLT-3] [VLT-4] [VLT-5] [VLT-6] [VLT-9] [VLT-11] [VLT-16] [VLT-17] [VLT-19]
+// [VLT-20] [VLT-21] [VLT-24] [VLT-25] [VLT-27]
 func TestVaultVectors(t *testing.T) {
 	if *update {
 		writeVectors(t)
@@ -153,6 +156,7 @@ func readVaultVector(t testing.TB, path string) (map[string]string, []byte) {
 
 // TestVaultFixed seals what the example in vault_format.go holds and compares
 // the bytes, so that neither the format nor its description can change unseen.
+// [VLT-1] [VLT-2] [VLT-10] [VLT-20]
 func TestVaultFixed(t *testing.T) {
 	source, err := os.ReadFile("vault_format.go")
 	if err != nil {
@@ -198,7 +202,7 @@ func TestVaultFixed(t *testing.T) {
 	}
 }
 
-// TestVaultCut cuts a vault at every byte.
+// TestVaultCut cuts a vault at every byte. [VLT-1]
 func TestVaultCut(t *testing.T) {
 	file := smallVault(t)
 	derive := func(h *header) ([]byte, error) { return h.deriveRoot([]byte("pass")) }
@@ -214,6 +218,7 @@ func TestVaultCut(t *testing.T) {
 }
 
 // TestVaultBitFlips flips every bit of the header and a sample of the rest.
+// [VLT-17]
 func TestVaultBitFlips(t *testing.T) {
 	file := smallVault(t)
 	end := bytes.IndexByte(file, '\n') + 1
@@ -262,7 +267,7 @@ func lowCost(t testing.TB) {
 	t.Cleanup(func() { testOnlyMinLn, testOnlyLn = min, ln })
 }
 
-// TestVaultCosts holds the production values, which tests lower.
+// TestVaultCosts holds the production values, which tests lower. [VLT-13]
 func TestVaultCosts(t *testing.T) {
 	if testOnlyMinLn != 15 || testOnlyLn != 17 || maxLn != 20 {
 		t.Errorf("ln is %d to %d, default %d; want 15 to 20, default 17", testOnlyMinLn, maxLn, testOnlyLn)
@@ -273,6 +278,7 @@ func TestVaultCosts(t *testing.T) {
 }
 
 // TestVaultErrors holds the sentences that people and other programs see.
+// [VLT-16]
 func TestVaultErrors(t *testing.T) {
 	for want, err := range map[string]error{
 		"incorrect passphrase":                                    errPassphrase,

@@ -131,7 +131,7 @@ func (id *idBytes) UnmarshalText(text []byte) error {
 var errMember = errors.New("missing, repeated or not of its type")
 
 // read reads one object, each member by its exact name. No error quotes a
-// value, as those of encoding/json do (SPEC §3.4).
+// value, as those of encoding/json do (SPEC §3.4) [VLT-21] [VLT-25].
 func (u *unknownMembers) read(raw []byte, known []member) error {
 	members, err := decodeObject(raw)
 	if err != nil {
@@ -161,7 +161,7 @@ func (u *unknownMembers) read(raw []byte, known []member) error {
 }
 
 // write writes an object: the known members, then the unknown ones. Here alone
-// a secret is written as JSON.
+// a secret is written as JSON (SPEC §3.4) [VLT-26].
 func (u unknownMembers) write(members []member) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(u)) {
 		members = append(members, member{name, u[name], nil})
@@ -188,7 +188,7 @@ func (u unknownMembers) write(members []member) ([]byte, error) {
 
 // halfPairText finds each escape of a JSON text, and in its group one that is half
 // of a surrogate pair. encoding/json makes U+FFFD of that without a word, and
-// a value would come back changed.
+// a value would come back changed (SPEC §3.4) [VLT-25].
 var halfPairText = regexp.MustCompile(`\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)`)
 
 // decodeData reads and checks a plaintext, and overwrites it (SPEC §3).
@@ -212,7 +212,7 @@ func decodeData(plain []byte) (*vaultData, error) {
 }
 
 // encode checks the data and returns the plaintext, padded so that its length
-// says little of the values'. Whoever gets it wipes it (SPEC §3).
+// says little of the values'. Whoever gets it wipes it (SPEC §3.4) [VLT-20].
 func (d *vaultData) encode() ([]byte, error) {
 	if err := d.check(); err != nil {
 		return nil, err

@@ -79,6 +79,8 @@ func listing(t testing.TB, v *vault) string {
 	return strings.Join(names, " ")
 }
 
+// TestVaultRoundTrip: what was saved comes back, and the file does not show it.
+// [FIL-7] [VLT-8] [VLT-16] [VLT-34]
 func TestVaultRoundTrip(t *testing.T) {
 	v := newVault(t)
 	if err := v.update(setting("A", "value of A")); err != nil {
@@ -108,7 +110,7 @@ func TestVaultRoundTrip(t *testing.T) {
 	}
 }
 
-// TestVaultSalts: no save uses a salt, and with it a key, again.
+// TestVaultSalts: no save uses a salt, and with it a key, again. [VLT-12]
 func TestVaultSalts(t *testing.T) {
 	v := newVault(t)
 	seen := map[string]bool{}
@@ -123,6 +125,7 @@ func TestVaultSalts(t *testing.T) {
 	}
 }
 
+// TestVaultCreateKeepsWhatIsThere: be it a vault or not. [VLT-36]
 func TestVaultCreateKeepsWhatIsThere(t *testing.T) {
 	v := newVault(t)
 	folder := filepath.Dir(v.path)
@@ -148,6 +151,7 @@ func TestVaultCreateKeepsWhatIsThere(t *testing.T) {
 }
 
 // TestVaultRefusedChange: after an error of the change nothing has changed.
+// [VLT-27] [VLT-28] [VLT-30]
 func TestVaultRefusedChange(t *testing.T) {
 	v := newVault(t)
 	if err := v.update(setting("A", "1")); err != nil {
@@ -194,6 +198,7 @@ func TestVaultRefusedChange(t *testing.T) {
 var large = secret(strings.Repeat("v", maxValue))
 
 // TestVaultWriters: every change of eight writers is there at the end.
+// [VLT-8] [VLT-31] [VLT-32]
 func TestVaultWriters(t *testing.T) {
 	const writers, changes = 8, 20
 	v := newVault(t)
@@ -222,6 +227,8 @@ func TestVaultWriters(t *testing.T) {
 	}
 }
 
+// TestVaultRekey: a new passphrase is a new key of the same vault. [VLT-7]
+// [VLT-15] [VLT-23] [VLT-33]
 func TestVaultRekey(t *testing.T) {
 	v := newVault(t)
 	if err := v.update(func(d *vaultData) error { d.audit.number = 41; return nil }); err != nil {
@@ -266,7 +273,7 @@ func TestVaultRekey(t *testing.T) {
 	}
 }
 
-// TestVaultRekeyWipes: the old key does not outlive its passphrase.
+// TestVaultRekeyWipes: the old key does not outlive its passphrase. [KPR-15]
 func TestVaultRekeyWipes(t *testing.T) {
 	v := newVault(t)
 	old := bytes.Clone(v.root) // on the heap, where it can be looked at
@@ -291,7 +298,7 @@ func TestVaultRekeyFails(t *testing.T) {
 }
 
 // TestVaultCostNeverFalls: a new passphrase costs what the old one did, or
-// more.
+// more. [VLT-14]
 func TestVaultCostNeverFalls(t *testing.T) {
 	v := newVault(t)
 	for _, step := range []struct{ fallback, want uint64 }{{6, 6}, {5, 6}, {7, 7}, {4, 7}} {
@@ -306,6 +313,7 @@ func TestVaultCostNeverFalls(t *testing.T) {
 }
 
 // TestVaultSwapped puts other files in the place of an open vault.
+// [VLT-18] [VLT-33]
 func TestVaultSwapped(t *testing.T) {
 	old := func(t *testing.T, v *vault) []byte {
 		file, err := os.ReadFile(v.path)
@@ -359,7 +367,7 @@ func TestVaultSwapped(t *testing.T) {
 	}
 }
 
-// TestVaultLastSave: the highest seq opens and is not saved again.
+// TestVaultLastSave: the highest seq opens and is not saved again. [VLT-9]
 func TestVaultLastSave(t *testing.T) {
 	_, file := readVaultVector(t, filepath.Join(vectorFolder, "good_seq_highest"))
 	path := filepath.Join(t.TempDir(), "vault")
@@ -381,7 +389,7 @@ func TestVaultLastSave(t *testing.T) {
 }
 
 // TestVaultLock: a lock that is held ends the wait with an error, and the lock
-// is free after every save, failed ones too.
+// is free after every save, failed ones too. [VLT-31]
 func TestVaultLock(t *testing.T) {
 	v := newVault(t)
 	defer func(d time.Duration) { lockWait = d }(lockWait)
@@ -407,6 +415,7 @@ func TestVaultLock(t *testing.T) {
 	}
 }
 
+// TestVaultClose: nothing is left and nothing works. [KPR-15]
 func TestVaultClose(t *testing.T) {
 	v := newVault(t)
 	if err := v.update(setting("A", "value")); err != nil {
@@ -429,6 +438,7 @@ func TestVaultClose(t *testing.T) {
 	}
 }
 
+// TestVaultTooLarge: refused by its size, without being read. [VLT-16]
 func TestVaultTooLarge(t *testing.T) {
 	lowCost(t)
 	for _, size := range []int64{maxVault + 1, 1 << 40} {

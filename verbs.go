@@ -50,7 +50,7 @@ func runLock(c *cli, args []string) error {
 }
 
 // awaitLock waits until the keeper has let go of its lock file: only then are
-// its mounts gone.
+// its mounts gone. [CLI-13] (SPEC §11)
 func awaitLock(ctx context.Context, home string, out io.Writer) error {
 	for {
 		lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR)
@@ -179,14 +179,15 @@ func runSet(c *cli, args []string) error {
 		return err
 	}
 	defer wipe(value)
-	if len(value) == 0 {
+	if len(value) == 0 { // [CLI-5]
 		return errors.New("no value was given: nothing was set")
 	}
 	if err := validValue(value); err != nil {
 		return err
 	}
 	err = c.withKeeper("append_variables", map[string]any{"environmentName": args[0], "variables": []any{
-		map[string]any{"name": args[1], "value": string(value), "concealed": !c.opt.plain}}}, nil)
+		map[string]any{"name": args[1], "value": string(value),
+			"concealed": !c.opt.plain}}}, nil) // [CLI-6]
 	if err == nil {
 		fmt.Fprintf(c.out, "set %s in %q\n", args[1], args[0])
 	}
@@ -329,7 +330,7 @@ func runMCP(c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Only messages may reach standard output, whatever else is printed.
+	// [MCP-1]: only messages reach standard output, whatever else is printed.
 	os.Stdout = os.Stderr
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

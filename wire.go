@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	lineLimit    = 4 << 20          // bytes a line: an append of many 64 KiB values
+	lineLimit    = 4 << 20          // bytes a line [MCP-2]: an append of many 64 KiB values
 	writeTimeout = 10 * time.Second // for a peer on a socket that does not read
 )
 
@@ -66,7 +66,8 @@ func wireErrorf(code int, format string, args ...any) *wireError {
 
 // message is one JSON-RPC message: a request (method and id), a notification
 // (method alone) or a response (result or err). The id is kept as it was
-// written, to be echoed byte for byte: a big integer would not survive float64.
+// written, to be echoed byte for byte [MCP-23]: a big integer would not survive
+// float64.
 type message struct {
 	id     json.RawMessage
 	method string
@@ -82,7 +83,8 @@ var halfPair = regexp.MustCompile(`\\u[dD][89a-fA-F]`)
 
 // parseMessage reads one line. With an error the message holds what could be
 // read of it, so that the answer has the id; a method without an id is then a
-// notification, which is never answered. It implements *MCP* (SPEC §9).
+// notification, which is never answered. [MCP-20] [MCP-21] It implements *MCP*
+// (SPEC §9).
 func parseMessage(line []byte) (message, *wireError) {
 	var m message
 	members, err := decodeObject(line)
@@ -134,7 +136,8 @@ func parseWireError(raw json.RawMessage) *wireError {
 
 // decodeObject takes a JSON object apart. Names are matched exactly, a repeated
 // name and invalid UTF-8 are refused; encoding/json bounds the nesting, and does
-// not recurse into raw members. The error never quotes a value.
+// not recurse into raw members. The error never quotes a value. [MCP-25]
+// [MCP-26] (SPEC §9.1)
 func decodeObject(raw json.RawMessage) (map[string]json.RawMessage, error) {
 	if !utf8.Valid(raw) || !json.Valid(raw) {
 		return nil, errNotJSON
@@ -211,6 +214,7 @@ func newLineReader(in io.Reader, limit int) *lineReader {
 // next returns the next line that is not blank, without its end. A line too
 // long is skipped and reported as errLineTooLong; reading may go on. A last
 // line without newline counts if it is whole JSON, else it was cut off.
+// [MCP-2] [MCP-22] (SPEC §9)
 func (l *lineReader) next() ([]byte, error) {
 	var line []byte
 	for tooLong := false; ; {

@@ -55,15 +55,18 @@ const (
 	ping       = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
 )
 
-// Every line here is a whole session; the answer is literal.
+// Every line here is a whole session; the answer is literal, and after an error
+// the next line has its own.
 func TestMCPMalformed(t *testing.T) {
 	for _, test := range []struct{ name, in, want string }{
 		{"nothing", "", ""},
+		// [MCP-2]
 		{"blank lines", "\n\r\n \t\n" + ping + "\n", pong},
 		{"carriage return", ping + "\r\n", pong},
 		{"last line without end", ping, pong},
 		{"last line cut off", ping[:20], ""},
 		{"two in one write", ping + "\n" + ping + "\n", pong + pong},
+		// [MCP-20]
 		{"not JSON", "hello\n", notJSON},
 		{"goes on after it", "hello\n" + ping + "\n", notJSON + pong},
 		{"one byte", "{\n", notJSON},
@@ -75,6 +78,7 @@ func TestMCPMalformed(t *testing.T) {
 		{"array cut off", "[\n", notJSON},
 		{"nested too deep", strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000) + "\n", notJSON},
 		{"nested deep", strings.Repeat(`{"a":`, 9000) + "1" + strings.Repeat("}", 9000) + "\n", notVersion2("")},
+		// [MCP-21], an array without a revision [MCP-13]
 		{"number", "1\n", `{"jsonrpc":"2.0","error":{"code":-32600,"message":"invalid request: not a JSON object"}}` + "\n"},
 		{"null", "null\n", `{"jsonrpc":"2.0","error":{"code":-32600,"message":"invalid request: not a JSON object"}}` + "\n"},
 		{"empty object", "{}\n", notVersion2("")},
@@ -83,9 +87,11 @@ func TestMCPMalformed(t *testing.T) {
 		{"jsonrpc missing", `{"id":1,"method":"ping"}` + "\n", notVersion2(`"id":1,`)},
 		{"jsonrpc 1.0", `{"jsonrpc":"1.0","id":1,"method":"ping"}` + "\n", notVersion2(`"id":1,`)},
 		{"jsonrpc number", `{"jsonrpc":2.0,"id":1,"method":"ping"}` + "\n", notVersion2(`"id":1,`)},
+		// [MCP-25] [MCP-26]
 		{"method of other case", `{"jsonrpc":"2.0","id":1,"Method":"ping"}` + "\n", `{"jsonrpc":"2.0","id":1,` + noMethod},
 		{"method twice", `{"jsonrpc":"2.0","id":1,"method":"ping","method":"ping"}` + "\n",
 			`{"jsonrpc":"2.0","error":{"code":-32600,"message":"invalid request: member \"method\" is there twice"}}` + "\n"},
+		// [MCP-21]
 		{"method number", `{"jsonrpc":"2.0","id":1,"method":1}` + "\n", `{"jsonrpc":"2.0","id":1,` + noMethod},
 		{"method empty", `{"jsonrpc":"2.0","id":1,"method":""}` + "\n", `{"jsonrpc":"2.0","id":1,` + noMethod},
 		{"method missing", `{"jsonrpc":"2.0","id":1}` + "\n", `{"jsonrpc":"2.0","id":1,` + noMethod},
@@ -96,10 +102,12 @@ func TestMCPMalformed(t *testing.T) {
 		{"id boolean", `{"jsonrpc":"2.0","id":true,"method":"ping"}` + "\n", badID},
 		{"params null", `{"jsonrpc":"2.0","id":1,"method":"ping","params":null}` + "\n", paramsID},
 		{"params array", `{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}` + "\n", paramsID},
+		// [MCP-26]
 		{"params with a repeated member", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":1,"a":2}}` + "\n",
 			`{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params or _meta: member \"a\" is there twice"}}` + "\n"},
 		{"_meta number", `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":1}}` + "\n",
 			`{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid params or _meta: not a JSON object"}}` + "\n"},
+		// [MCP-27]
 		{"notification", `{"jsonrpc":"2.0","method":"notifications/initialized"}` + "\n", ""},
 		{"unknown notification", `{"jsonrpc":"2.0","method":"no/such"}` + "\n", ""},
 		{"notification of a request's method", `{"jsonrpc":"2.0","method":"ping"}` + "\n", ""},
@@ -111,6 +119,7 @@ func TestMCPMalformed(t *testing.T) {
 		{"cancel of unknown", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9}}` + "\n", ""},
 		{"cancel malformed", `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":{}}}` + "\n", ""},
 		{"cancel without params", `{"jsonrpc":"2.0","method":"notifications/cancelled"}` + "\n", ""},
+		// [MCP-2] [MCP-22]
 		{"line at the limit", paddedLine(lineLimit) + "\n", pong},
 		{"line over the limit", paddedLine(lineLimit+1) + "\n" + ping + "\n", tooLong + pong},
 		{"line far over the limit", strings.Repeat("x", 3*lineLimit) + "\n" + ping + "\n", tooLong + pong},
@@ -133,6 +142,7 @@ func paddedLine(size int) string {
 	return head + strings.Repeat("x", size-len(head)-len(tail)) + tail
 }
 
+// TestIDsAreEchoedByteForByte: a client compares what it has written. [MCP-23]
 func TestIDsAreEchoedByteForByte(t *testing.T) {
 	for _, id := range []string{`0`, `-1`, `"0"`, `""`, `"listen:0"`, `9007199254740993`,
 		`123456789012345678901234567890`, `"\u0041<&>"`, `"é\/"`} {
@@ -143,6 +153,7 @@ func TestIDsAreEchoedByteForByte(t *testing.T) {
 	}
 }
 
+// TestDecodeObject: case counts [MCP-25], and nothing is there twice [MCP-26].
 func TestDecodeObject(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{`{"a": 1 , "b":null}`, `map[a:1 b:null]`},

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// given starts a command with this standard input and lets the person say once.
+func (w *world) given(p *person, action, input string, args ...string) (question, errOut string, code int) {
+	w.t.Helper()
+	cmd := w.command(args...)
+	cmd.Stdin = strings.NewReader(input)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, errOut, code = w.done(cmd)
+	}()
+	question = p.answers(action, "o") // in the keeper's terminal [CLI-2]
+	<-ended
+	return question, errOut, code
+}
+
+// TestSet: how a value is given, and what is kept of it.
+func TestSet(t *testing.T) {
+	w := newWorld(t)
+	p := w.unlock()
+	for _, c := range []struct{ name, input, makes string }{
+		{"A", "v\n\n", "makes the new Environment"}, // [CLI-4] [CLI-7]
+		{"B", " v", ""},
+	} {
+		question, errOut, code := w.given(p, "append", c.input, "set", "acme", c.name)
+		if code != 0 || strings.Contains(question, "makes the new") != (c.makes != "") {
+			t.Errorf("set %s: %d %q, asked %s", c.name, code, errOut, question)
+		}
+	}
+	// A flag may come last. [CLI-8]
+	if _, errOut, code := w.given(p, "append", "3000", "set", "acme", "PORT", "--plain"); code != 0 {
+		t.Errorf("set --plain: %s", errOut)
+	}
+	for _, input := range []string{"", "\n"} { // [CLI-5]
+		cmd := w.command("set", "acme", "A")
+		cmd.Stdin = strings.NewReader(input)
+		if _, errOut, code := w.done(cmd); code != 1 || !strings.Contains(errOut, "keepmum: error: no value") {
+			t.Errorf("set with %q: %d %q", input, code, errOut)
+		}
+	}
+	for _, args := range [][]string{{"set", "acme", "A", "value"}, {"set", "acme", "A=value"}} { // [CLI-3]
+		_, errOut, code := w.done(w.command(args...))
+		if code != 2 || !strings.Contains(errOut, "keepmum: hint: ") { // [CLI-10]
+			t.Errorf("%q: exit %d, %s", args, code, errOut)
+		}
+	}
+	p.nothingAsked()
+	path := w.mount(p, "acme")
+	cmd, out := w.reads(path)
+	p.answers("read", "o")
+	if want := "# keepmum: acme\nA=\"v\n\"\nB=' v'\nPORT=3000\n"; cmd.Wait() != nil || out.String() != want {
+		t.Errorf("the values are %q, want %q", out, want)
+	}
+}
+
+// TestListJSON: what is concealed [CLI-6], as JSON [CLI-11], with flags where
+// people put them [CLI-8].
+func TestListJSON(t *testing.T) {
+	w := newWorld(t)
+	p := w.unlock()
+	w.set(p, "acme", "A", "v")
+	w.given(p, "append", "3000", "set", "--plain", "acme", "PORT")
+	out, errOut, code := w.answered(p, "list", w.command("list", "acme", "--json"))
+	var got struct {
+		VariableNames []string
+		Variables     []struct {
+			Name                   string
+			Concealed, Placeholder bool
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != 0 {
+		t.Fatalf("list --json: %d %v %s", code, err, errOut)
+	}
+	v := got.Variables
+	if len(v) != 2 || v[0].Name != "A" || !v[0].Concealed || v[1].Name != "PORT" || v[1].Concealed {
+		t.Errorf("the variables are %+v", v)
+	}
+	for _, args := range [][]string{{"status", "--json"}, {"policy", "--json"}, {"policy", "test", "read", "--json"}} {
+		if out, errOut, code := w.done(w.command(args...)); code != 0 || !json.Valid([]byte(out)) {
+			t.Errorf("%q: %d %q %q", args, code, out, errOut)
+		}
+	}
+	// Behind -- all are names. The error goes to standard error. [CLI-8] [CLI-9]
+	out, errOut, code = w.done(w.command("env", "--", "rename", "none", "--json"))
+	want := "keepmum: error: no Environment is named \"none\"\n"
+	if out != "" || errOut != want || code != 1 { // [CLI-10]
+		t.Errorf("env -- rename none --json: %d %q %q", code, out, errOut)
+	}
+}
+
+// TestImportReads: the file is read by the keeper, as it is at the yes, and
+// makes the Environment. [TUL-15] [TUL-16] [CLI-7]
+func TestImportReads(t *testing.T) {
+	w := newWorld(t)
+	p := w.unlock()
+	file := filepath.Join(w.project, ".env")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("BEFORE=1\n")
+	done := make(chan string, 1)
+	go func() {
+		out, errOut, _ := w.done(w.command("import", "acme", file))
+		done <- out + errOut
+	}()
+	if q := p.asked("import"); !strings.Contains(q, "makes the new Environment acme") || strings.Contains(q, "BEFORE") {
+		t.Errorf("the question: %s", q)
+	}
+	write("AFTER=1\nOTHER=2\n")
+	p.presses("o")
+	if said := <-done; !strings.Contains(said, "imported 2 variables") {
+		t.Errorf("import: %s", said)
+	}
+	if out, _, _ := w.answered(p, "list", w.command("list", "acme")); !strings.Contains(out, "AFTER") {
+		t.Errorf("the variables are %q", out)
+	}
+}
+
+// TestImportNotSaved: what cannot be saved, here as it would be too large as
+// text, leaves the file where it is. [TUL-18] [TUL-19]
+func TestImportNotSaved(t *testing.T) {
+	w := newWorld(t)
+	p := w.unlock()
+	file := filepath.Join(w.project, ".env")
+	var text strings.Builder
+	for i := range 16 {
+		fmt.Fprintf(&text, "V%d=`%s`\n", i, strings.Repeat(`'"`, 30000))
+	}
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errOut, code := w.answered(p, "import", w.command("import", "--mount", "acme", file))
+	if code != 1 || !strings.Contains(errOut, "larger than 1 MiB as text") {
+		t.Errorf("import: %d %q", code, errOut)
+	}
+	if now, err := os.ReadFile(file); err != nil || string(now) != text.String() {
+		t.Errorf("the file is now %d bytes, %v", len(now), err)
+	}
+	if out, _, _ := w.answered(p, "list", w.command("list")); out != "" {
+		t.Errorf("an Environment was made all the same: %q", out)
+	}
+	if left, err := os.ReadDir(w.project); err != nil || len(left) != 1 {
+		t.Errorf("beside the file are %v, %v", left, err)
+	}
+}
+
+// TestImportError names the first three faults, and a text without variables.
+// [TXT-21]
+func TestImportError(t *testing.T) {
+	fault := func(line int) envProblem { return envProblem{line: line, text: "bad"} }
+	some := []envLine{{name: "A"}}
+	for _, c := range []struct {
+		lines    []envLine
+		problems []envProblem
+		want     string
+	}{
+		{some, nil, ""},
+		{some, []envProblem{{2, "twice", true}}, ""},
+		{some, []envProblem{fault(2)}, `cannot import "/x": line 2: bad`},
+		{nil, nil, `cannot import "/x": it holds no variables`},
+		{some, []envProblem{fault(2), {3, "twice", true}, fault(4), fault(5), fault(6), fault(7)},
+			`cannot import "/x": line 2: bad; line 4: bad; line 5: bad; and 2 more`},
+	} {
+		got := ""
+		if err := importError("/x", c.lines, c.problems); err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("%v: %q, want %q", c.problems, got, c.want)
+		}
+	}
+}
+
+// TestLockReturns when all is gone, and not before. [CLI-13]
+func TestLockReturns(t *testing.T) {
+	w, p, path := mounted(t, "")
+	out, errOut, code := w.done(w.command("lock"))
+	_, err := os.Lstat(path)
+	if code != 0 || out != "locked\n" || !os.IsNotExist(err) {
+		t.Errorf("lock: %d %q %q, the mount %v", code, out, errOut, err)
+	}
+	if left, err := os.ReadDir(filepath.Join(w.home, "run")); err != nil || len(left) > 0 {
+		t.Errorf("of the pipes are left %v, %v", left, err)
+	}
+	lock := holdLock(t, w.home, "") // fails while the keeper has it
+	lock.Close()
+	p.ends()
+}
+
+// TestEveryCommandIsTold by the help and by each completion script. [CLI-12]
+func TestEveryCommandIsTold(t *testing.T) {
+	for _, cmd := range commands {
+		if cmd.hidden {
+			continue
+		}
+		for where, text := range map[string]string{"help": usageText(), "bash": bashScript(),
+			"zsh": zshScript(), "fish": fishScript()} {
+			if !regexp.MustCompile(`\b` + cmd.name + `\b`).MatchString(text) {
+				t.Errorf("%s does not tell of %s", where, cmd.name)
+			}
+		}
+	}
+}

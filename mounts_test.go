@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestRunFolder: where a mount's link leads to. [MNT-1] [MNT-2]
+func TestRunFolder(t *testing.T) {
+	_, _, path := mounted(t, "")
+	target, err := os.Readlink(path)
+	must(t, err)
+	m := regexp.MustCompile(`^(/.*/run/keepmum-[A-Z2-7]{26})/[^/]+/\.env$`).FindStringSubmatch(target)
+	if m == nil {
+		t.Fatalf("the mount leads to %q", target)
+	}
+	if info, err := os.Lstat(target); err != nil || info.Mode() != os.ModeNamedPipe|0o600 {
+		t.Errorf("there is %v, %v", info, err)
+	}
+	if info, err := os.Lstat(m[1]); err != nil || info.Mode() != os.ModeDir|0o700 {
+		t.Errorf("the run folder is %v, %v", info, err)
+	}
+	lock, err := os.Open(m[1] + "/lock")
+	must(t, err)
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+		t.Errorf("the lock is free: %v", err)
+	}
+}
+
+// TestMountRefused: what has to do with other mounts and with names. [MNT-4]
+// [REQ-4]
+func TestMountRefused(t *testing.T) {
+	w := newWorld(t)
+	w.policy(allowed(`"maxMounts":1,`, "append", "create", "connect", "list"))
+	p := w.unlock()
+	w.stored("acme", "A")
+	w.stored("other", "B")
+	path := w.mount(p, "acme")
+	for env, c := range map[string][2]string{
+		"other": {path, "mounted already"},
+		"acme":  {filepath.Join(w.project, "b.env"), "maxMounts"},
+	} {
+		if _, errOut, code := w.done(w.command("mount", env, c[0])); code != 1 || !strings.Contains(errOut, c[1]) {
+			t.Errorf("mount %s %s: %d %q, want %q", env, c[0], code, errOut, c[1])
+		}
+	}
+	c := w.client()
+	r, text := c.result(c.call("authenticate", map[string]any{}))
+	if text != "" {
+		t.Fatal(text)
+	}
+	c.account = r["account_id"].(string)
+	list, _ := c.result(c.call("list_environments", map[string]any{}))
+	id := list["environments"].([]any)[0].(map[string]any)["environmentId"]
+	_, text = c.result(c.call("create_local_env_file", map[string]any{"environmentId": id,
+		"environmentName": "other", "mountPath": path}))
+	if !strings.Contains(text, `named "acme"`) {
+		t.Errorf("with another Environment's name: %q", text)
+	}
+	p.nothingAsked()
+}
+
+// mountStates asks status for the state of each mount, and why.
+func (w *world) mountStates() string {
+	w.t.Helper()
+	out, _, _ := w.done(w.command("status", "--json"))
+	var s statusReport
+	must(w.t, json.Unmarshal([]byte(out), &s))
+	var states []string
+	for _, m := range s.Mounts {
+		states = append(states, strings.TrimSpace(m.State+" "+m.Why))
+	}
+	return strings.Join(states, ", ")
+}
+
+// TestMountStates: a mount is remembered, whatever became of its place.
+// [MNT-12]
+func TestMountStates(t *testing.T) {
+	w := newWorld(t)
+	p := w.unlock()
+	w.set(p, "acme", "A", "v")
+	folder := filepath.Join(w.project, "app")
+	must(t, os.Mkdir(folder, 0o700))
+	path := w.mount(p, "acme", "app")
+	again := func() {
+		w.done(w.command("lock"))
+		p.ends()
+		p = w.unlock()
+	}
+	if got := w.mountStates(); got != mountServed {
+		t.Errorf("at first: %s", got)
+	}
+	must(t, os.Remove(path))
+	put(t, path, "A=1\n")
+	if got := w.mountStates(); got != mountBlocked {
+		t.Errorf("with a file in its place: %s", got)
+	}
+	again()
+	if got := w.mountStates(); !strings.HasPrefix(got, mountBlocked+" ") || !strings.Contains(got, "regular file") {
+		t.Errorf("with a file in its place, after an unlock: %s", got)
+	}
+	must(t, os.Rename(folder, folder+"2"))
+	if got := w.mountStates(); !strings.HasPrefix(got, mountOrphaned) {
+		t.Errorf("without its folder: %s", got)
+	}
+	must(t, os.Rename(folder+"2", folder))
+	must(t, os.Remove(path))
+	again()
+	if got := w.mountStates(); got != mountServed {
+		t.Errorf("with its place free again: %s", got)
+	}
+}
+
+// TestUnmount: the link goes, who waits has an end, and no grant is left.
+// [MNT-13] [GRT-16]
+func TestUnmount(t *testing.T) {
+	w := newWorld(t)
+	w.policy(allowed("", "append", "mount", "unmount"))
+	p := w.unlock()
+	w.stored("acme", "A")
+	path := filepath.Join(w.project, ".env")
+	mount := func() {
+		if _, errOut, code := w.done(w.command("mount", "acme", path)); code != 0 {
+			t.Fatal(errOut)
+		}
+	}
+	mount()
+	read, got := w.loop(path), make(chan string, 1)
+	go func() { got <- read() }()
+	p.answers("read", "p")
+	<-got
+	cmd, out := w.reads(path)
+	p.sees(`read\r\n[\s\S]*> $`)
+	if _, errOut, code := w.done(w.command("unmount", path)); code != 0 {
+		t.Fatal(errOut)
+	}
+	if cmd.Wait(); out.String() != lineRefused {
+		t.Errorf("the reader that waited got %q", out)
+	}
+	p.sees("withdrawn")
+	if _, err := os.Lstat(path); !os.IsNotExist(err) || w.mountStates() != "" {
+		t.Errorf("the mount is still there: %v, %q", err, w.mountStates())
+	}
+	mount()
+	go func() { got <- read() }()
+	p.answers("read", "n")
+	if x := <-got; x != "got # keepmum: not approved|" {
+		t.Errorf("a grant outlives its mount: %q", x)
+	}
+}
+
+// TestReadsAreTold: no outcome but a plain delivery is quiet. [DLV-19]
+func TestReadsAreTold(t *testing.T) {
+	w, p, path := mounted(t, "")
+	latest := func() string {
+		out, _, _ := w.done(w.command("status", "--json"))
+		var s statusReport
+		must(t, json.Unmarshal([]byte(out), &s))
+		if s.Mounts[0].LastRead == nil {
+			return ""
+		}
+		return s.Mounts[0].LastRead.Outcome
+	}
+	for key, want := range map[string][2]string{"o": {"read by cat", endDelivered},
+		"n": {`NO VALUES \(refused, person: no\) for cat`, endRefused}} {
+		cmd, _ := w.reads(path)
+		p.answers("read", key)
+		p.sees(want[0])
+		cmd.Wait()
+		if got := latest(); !strings.HasPrefix(got, want[1]) {
+			t.Errorf("status: the latest read was %q, want %s", got, want[1])
+		}
+	}
+	r := exampleRead()
+	for word, want := range map[string]string{endTainted: "WARNING", endContested: "NO VALUES",
+		endUnseen: "NO VALUES", endAbandoned: "not taken", endNotReader: "NO VALUES", endBroken: "NO VALUES"} {
+		if text := renderRead(r, word, "why", "/home/you"); !strings.Contains(text, want) {
+			t.Errorf("%s is told as %q", word, text)
+		}
+	}
+}
+
+// partKeeper is a keeper without a terminal, whose words are kept.
+func partKeeper(t *testing.T) (k *keeper, said *strings.Builder) {
+	t.Helper()
+	v := newVault(t)
+	k, err := newKeeper(filepath.Dir(v.path), "/home/you", v, mergePolicy(nil, nil))
+	must(t, err)
+	t.Cleanup(func() { k.audit.close() })
+	k.asker = &prompts{}
+	said = new(strings.Builder)
+	k.say = func(format string, args ...any) { fmt.Fprintf(said, format, args...) }
+	return k, said
+}
+
+// TestTaintDropsGrants: who may have been robbed is asked again. [GRT-16]
+func TestTaintDropsGrants(t *testing.T) {
+	for _, word := range []string{endDelivered, endTainted} {
+		k, _ := partKeeper(t)
+		r := shownRead(t)
+		k.grants.add(r, answerTimed, time.Hour, -1, time.Now())
+		k.ended(r.object.path, nil, word, "")
+		if n := len(k.grants.inForce(time.Now())); (n == 0) != (word == endTainted) {
+			t.Errorf("after %q there are %d grants", word, n)
+		}
+		k.grants.revoke(func(*grant) bool { return true })
+	}
+}
+
+// nobody is a handler of pipes that nobody opens.
+type nobody struct{}
+
+func (nobody) approve(context.Context, string, *process) ([]byte, error) { return nil, os.ErrInvalid }
+func (nobody) ended(string, *process, string, string)                    {}
+func (nobody) agentKnown(int, uint64) bool                               { return false }
+
+// TestInexactIsSaid: where opens are not counted exactly, the person knows.
+// [DLV-20]
+func TestInexactIsSaid(t *testing.T) {
+	k, said := partKeeper(t)
+	var err error
+	k.pipes, err = newPipes(t.TempDir(), nobody{}, true)
+	must(t, err)
+	defer k.pipes.close()
+	k.greet(func(string) string { return "" })
+	if s := k.status(); s.Exact || s.Note == "" || !strings.Contains(said.String(), "not counted exactly") {
+		t.Errorf("status %v, %q; at start:\n%s", s.Exact, s.Note, said)
+	}
+}
