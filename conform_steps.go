@@ -84,6 +84,7 @@ func init() {
 		"rename":  {run: (*caseRun).doRename},
 		"run":     {run: (*caseRun).doRun},
 		"is":      {run: (*caseRun).doIs},
+		"look":    {run: (*caseRun).doLook},
 		"same":    {run: (*caseRun).doSame},
 		"keep":    {run: (*caseRun).doKeep},
 		"log":     {needs: []string{"audit"}, run: (*caseRun).doLog},
@@ -93,6 +94,7 @@ func init() {
 		"lacks":   {run: (*caseRun).doLacks},
 		"let":     {run: (*caseRun).doLet},
 		"elapse":  {run: (*caseRun).doElapse},
+		"until":   {also: needsInner, run: (*caseRun).doUntil},
 		"may-see": {run: func(r *caseRun, s caseStep) error { r.allowed[s.rest] = true; return nil }},
 	}
 }
@@ -131,6 +133,20 @@ func needsAnswer(s caseStep) []string {
 	return []string{"answer:" + f[at]}
 }
 
+// inner is the step that stands behind another's verb.
+func (s caseStep) inner() caseStep {
+	s.verb, s.rest, _ = strings.Cut(s.rest, " ")
+	return s
+}
+
+func needsInner(s caseStep) []string {
+	v := verbs[s.inner().verb]
+	if v.also == nil {
+		return v.needs
+	}
+	return append(slices.Clip(v.needs), v.also(s.inner())...)
+}
+
 // label takes a leading "name:" off.
 func label(rest, without string) (name, after string) {
 	name, after, found := strings.Cut(rest, ":")
@@ -152,7 +168,7 @@ func (r *caseRun) doStep(s caseStep) error {
 	var err error
 	switch {
 	case s.verb == "match" || s.verb == "lacks": // the texts themselves are compared
-	case s.verb == "repeat": // each time anew
+	case s.verb == "until" || s.verb == "repeat": // each time anew
 	case !slices.Contains([]string{"call", ">", "<", "ok", "reply", "notice", "log", "nolog", "request", "notify", "policy", "bytes",
 		"keys", "file", "same", "answer", "let"}, s.verb):
 		rest, err = expand(rest, false, r.value)
@@ -406,6 +422,24 @@ func (r *caseRun) doStart(s caseStep) error {
 	}
 	_, err = r.start(name, cmd)
 	return err
+}
+
+// untilPause is the pause between two looks at what is to come.
+const untilPause = 50 * time.Millisecond
+
+// doUntil repeats a step that only looks, until it holds: until STEP.
+func (r *caseRun) doUntil(s caseStep) error {
+	step := s.inner()
+	if verbs[step.verb].run == nil {
+		return faultf("until needs a step: %s", s.rest)
+	}
+	var fault *caseFault
+	for end := r.until(); ; time.Sleep(untilPause) {
+		err := r.doStep(step)
+		if err == nil || errors.As(err, &fault) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // doElapse lets time pass, only where time is what is tested.

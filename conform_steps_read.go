@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // doReader starts a reader: reader NAME KIND [PATH] [ARGUMENT]. With "KIND as
@@ -298,6 +300,26 @@ func (r *caseRun) doIs(s caseStep) error {
 	if got != w[1] {
 		return fmt.Errorf("%s is %s, want %s", filepath.Base(w[0]), got, w[1])
 	}
+	return nil
+}
+
+// doLook keeps what can be seen of a path without opening it: look NAME PATH
+// sets NAME.target, where a link leads to, and of what is there NAME.mode in
+// octal and NAME.modified and NAME.accessed in nanoseconds.
+func (r *caseRun) doLook(s caseStep) error {
+	w, err := s.want(2)
+	if err != nil {
+		return err
+	}
+	target, _ := os.Readlink(w[1])
+	var st unix.Stat_t
+	if err := unix.Stat(w[1], &st); err != nil {
+		return fmt.Errorf("cannot look at %s: %v", filepath.Base(w[1]), err)
+	}
+	r.vars[w[0]+".target"] = target
+	r.vars[w[0]+".mode"] = fmt.Sprintf("%04o", st.Mode&0o7777)
+	r.vars[w[0]+".modified"] = fmt.Sprint(st.Mtim.Nano())
+	r.vars[w[0]+".accessed"] = fmt.Sprint(st.Atim.Nano())
 	return nil
 }
 
