@@ -29,6 +29,8 @@ func init() {
 	verbs = map[string]verb{
 		"unlock": {needs: []string{"keeper"}, also: needsChanged, run: (*caseRun).doUnlock},
 		"lock":   {needs: []string{"lock"}, run: func(r *caseRun, _ caseStep) error { return r.lockKeeper() }},
+		"begin":  {needs: []string{"terminal"}, also: needsBegun, run: (*caseRun).doBegin},
+		"hangup": {needs: []string{"terminal"}, run: (*caseRun).doHangup},
 		"kill":   {needs: []string{"process"}, run: (*caseRun).doKill},
 		"signal": {needs: []string{"process"}, run: (*caseRun).doSignal},
 		"keys":   {needs: []string{"terminal"}, run: (*caseRun).doKeys},
@@ -93,6 +95,8 @@ func init() {
 		"lacks":   {run: (*caseRun).doLacks},
 		"let":     {run: (*caseRun).doLet},
 		"elapse":  {run: (*caseRun).doElapse},
+		"canary":  {run: (*caseRun).doCanary},
+		"spell":   {run: (*caseRun).doSpell},
 		"may-see": {run: func(r *caseRun, s caseStep) error { r.allowed[s.rest] = true; return nil }},
 	}
 }
