@@ -29,6 +29,8 @@ func init() {
 	verbs = map[string]verb{
 		"unlock": {needs: []string{"keeper"}, also: needsChanged, run: (*caseRun).doUnlock},
 		"lock":   {needs: []string{"lock"}, run: func(r *caseRun, _ caseStep) error { return r.lockKeeper() }},
+		"begin":  {needs: []string{"terminal"}, also: needsBegun, run: (*caseRun).doBegin},
+		"hangup": {needs: []string{"terminal"}, run: (*caseRun).doHangup},
 		"kill":   {needs: []string{"process"}, run: (*caseRun).doKill},
 		"signal": {needs: []string{"process"}, run: (*caseRun).doSignal},
 		"keys":   {needs: []string{"terminal"}, run: (*caseRun).doKeys},
@@ -94,7 +96,12 @@ func init() {
 		"lacks":   {run: (*caseRun).doLacks},
 		"let":     {run: (*caseRun).doLet},
 		"elapse":  {run: (*caseRun).doElapse},
+<<<<<<< HEAD
 		"until":   {also: needsInner, run: (*caseRun).doUntil},
+=======
+		"canary":  {run: (*caseRun).doCanary},
+		"spell":   {run: (*caseRun).doSpell},
+>>>>>>> 81dbd8e2efab7ac7fa596f6a28d991e145f18f36
 		"may-see": {run: func(r *caseRun, s caseStep) error { r.allowed[s.rest] = true; return nil }},
 	}
 }

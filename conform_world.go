@@ -136,6 +136,9 @@ func (r *caseRun) value(name string) (string, bool) {
 	case name == "policy" && r.sub.Policy != "":
 		path, err := expand(r.sub.Policy, false, r.value)
 		return path, err == nil
+	case name == "audit" && r.sub.Audit != "":
+		path, err := expand(r.sub.Audit, false, r.value)
+		return path, err == nil
 	}
 	kind, rest, _ := strings.Cut(name, ".")
 	if kind == "value" {
