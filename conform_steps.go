@@ -96,12 +96,9 @@ func init() {
 		"lacks":   {run: (*caseRun).doLacks},
 		"let":     {run: (*caseRun).doLet},
 		"elapse":  {run: (*caseRun).doElapse},
-<<<<<<< HEAD
 		"until":   {also: needsInner, run: (*caseRun).doUntil},
-=======
 		"canary":  {run: (*caseRun).doCanary},
 		"spell":   {run: (*caseRun).doSpell},
->>>>>>> 81dbd8e2efab7ac7fa596f6a28d991e145f18f36
 		"may-see": {run: func(r *caseRun, s caseStep) error { r.allowed[s.rest] = true; return nil }},
 	}
 }
