@@ -18,6 +18,7 @@ import (
 // already are, and what they are.
 type sharedState struct {
 	Home   string // to copy; empty where each case seeds for itself
+	Copy   string // of this executable
 	Values map[string]map[string]string
 	IDs    map[string]string
 }
@@ -36,8 +37,12 @@ func newCanary() string { return "km" + rand.Text() }
 // prepare makes what the cases share. dir is a folder that lives as long as the
 // run.
 func (s *subject) prepare(dir string, server []string, progress io.Writer) (json.RawMessage, error) {
+	ours := filepath.Join(dir, "keepmum")
+	if err := copyOurselves(ours); err != nil {
+		return nil, err
+	}
 	if s.Keeper == nil || s.Keeper.Store == "" {
-		return encodeJSON(sharedState{}), nil
+		return encodeJSON(sharedState{Copy: ours}), nil
 	}
 	fmt.Fprintf(progress, "seeding %s\n", s.Name)
 	r, err := newCaseRun(&conformCase{id: "seed", limit: time.Minute}, s, s.newest(), filepath.Join(dir, "seed"), server)
@@ -58,7 +63,7 @@ func (s *subject) prepare(dir string, server []string, progress io.Writer) (json
 			ids[env] = value
 		}
 	}
-	return encodeJSON(sharedState{filepath.Join(r.home, s.Keeper.Store), r.values, ids}), nil
+	return encodeJSON(sharedState{filepath.Join(r.home, s.Keeper.Store), ours, r.values, ids}), nil
 }
 
 // newest is the revision in which the suite itself speaks to the subject.
@@ -284,6 +289,7 @@ func newWorker(in workerInput) (*caseRun, error) {
 	for name, id := range shared.IDs {
 		r.vars["env."+name] = id
 	}
+	r.copy = shared.Copy
 	if shared.Values != nil {
 		r.values = shared.Values
 	}

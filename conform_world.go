@@ -41,7 +41,8 @@ type caseRun struct {
 	logged     int    // lines of the log that were matched
 	forgiven   bool   // the keeper was killed, so what it leaves is not judged
 	made       map[string]bool
-	asked      *tape // what the commands of an questioner printed
+	copy       string // of this executable, for the whole run
+	asked      *tape  // what the commands of an questioner printed
 	mu         sync.Mutex
 	transcript bytes.Buffer
 	failures   []string
@@ -193,27 +194,33 @@ func (r *caseRun) fails(format string, args ...any) {
 	}
 }
 
-// ourselves returns this executable under another name.
+// ourselves returns this executable under another name: a link to the copy that
+// the run has made, which is another file than a server of ours.
 func (r *caseRun) ourselves(name string) (string, error) {
 	path := filepath.Join(r.dir, "bin", name)
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(path); err == nil || r.copy != "" && os.Link(r.copy, path) == nil {
 		return path, nil
 	}
+	return path, copyOurselves(path)
+}
+
+// copyOurselves copies this executable.
+func copyOurselves(path string) error {
 	self, err := os.Executable()
 	if err != nil {
-		return "", err
+		return err
 	}
 	in, err := os.Open(self)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer in.Close()
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
 	if err != nil {
-		return "", err
+		return err
 	}
 	_, err = io.Copy(out, in)
-	return path, errors.Join(err, out.Close())
+	return errors.Join(err, out.Close())
 }
 
 // start runs a process of the case.
