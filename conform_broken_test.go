@@ -36,7 +36,7 @@ import (
 func broken(name string) bool { return os.Getenv("KEEPMUM_BROKEN") == name }
 
 func init() {
-	testOnlyLn = 15 // the least that the format allows
+	testOnlyMinLn, testOnlyLn = 4, 4
 	earlyKey = 100 * time.Millisecond
 	testOnlyMaxWait, progressEvery = 4*time.Second, time.Second
 	if name := os.Getenv("KEEPMUM_BROKEN"); name != "" {

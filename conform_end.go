@@ -78,7 +78,7 @@ func (r *caseRun) checkChildren() {
 	end := time.Now().Add(goneWithin)
 	left := descendantsOf(os.Getpid(), nil)
 	for ; len(left) > 0 && time.Now().Before(end); left = descendantsOf(os.Getpid(), nil) {
-		time.Sleep(endPause)
+		time.Sleep(5 * endPause)
 	}
 	for _, pid := range left {
 		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
