@@ -122,8 +122,9 @@ func buildBroken(t *testing.T, all []brokenSubject) (program string) {
 }
 
 // runSuite runs the suite against the built program and returns the cases that
-// failed.
-func runSuite(t *testing.T, program, broken string, flags ...string) (failed []string) {
+// failed, and those that do not apply where the test runs: below an agent, or as
+// root.
+func runSuite(t *testing.T, program, broken string, flags ...string) (failed, skipped []string) {
 	t.Helper()
 	sub := map[string]any{}
 	if err := json.Unmarshal([]byte(readDoc(t, "conform/subjects/keepmum.json")), &sub); err != nil {
@@ -150,10 +151,13 @@ func runSuite(t *testing.T, program, broken string, flags ...string) (failed []s
 		t.Fatalf("%s: the suite reports nothing: %v, %v\n%s", broken, err, jsonErr, last(string(out), 2000))
 	}
 	for _, r := range report.Results {
-		if r.Status == "error" {
+		if r.Status == statusSkip {
+			skipped = append(skipped, r.ID)
+		}
+		if r.Status == statusError {
 			t.Errorf("%s: %s@%s: %q", broken, r.ID, r.Revision, r.Failures)
 		}
-		if r.Status == "fail" && !slices.Contains(failed, r.ID) {
+		if (r.Status == statusFail || r.Status == "warn") && !slices.Contains(failed, r.ID) {
 			failed = append(failed, r.ID)
 			if broken == "" {
 				t.Errorf("the reference fails %s@%s: %q\n%s", r.ID, r.Revision, r.Failures, last(r.Transcript, 4000))
@@ -161,28 +165,36 @@ func runSuite(t *testing.T, program, broken string, flags ...string) (failed []s
 		}
 	}
 	slices.Sort(failed)
-	return failed
+	return failed, skipped
 }
+
+// lowered is the case that sees that the costs are lowered in this build.
+const lowered = "^vault-two-lines$"
 
 // TestConformance: the reference passes every case, and each broken subject
 // fails the cases that are meant for it. With -long the broken ones run every
-// case, and no other may fail.
+// case, and no other may fail; else the first that is named for each.
 func TestConformance(t *testing.T) {
 	all := loadBroken(t)
 	if len(all) < 30 {
 		t.Errorf("there are %d broken subjects, want at least 30", len(all))
 	}
 	program := buildBroken(t, all)
-	t.Run("reference", func(t *testing.T) { runSuite(t, program, "") })
+	t.Run("reference", func(t *testing.T) { runSuite(t, program, "", "--skip", lowered) })
 	for _, b := range all {
 		t.Run(b.name, func(t *testing.T) {
-			slices.Sort(b.fails)
-			var flags []string
+			t.Parallel()
+			want, flags := b.fails, []string{"--skip", lowered}
 			if !*long {
-				flags = []string{"--run", "^(" + strings.Join(b.fails, "|") + ")$"}
+				want = want[:1]
+				flags = []string{"--run", "^" + want[0] + "$"}
 			}
-			if failed := runSuite(t, program, b.name, flags...); !slices.Equal(failed, b.fails) {
-				t.Errorf("%s\nfailed %q\n want  %q", b.why, failed, b.fails)
+			failed, skipped := runSuite(t, program, b.name, flags...)
+			want = slices.DeleteFunc(slices.Sorted(slices.Values(want)), func(id string) bool {
+				return slices.Contains(skipped, id)
+			})
+			if !slices.Equal(failed, want) {
+				t.Errorf("%s\nfailed %q\n want  %q", b.why, failed, want)
 			}
 		})
 	}
