@@ -91,6 +91,9 @@ func (v *visit) serve() {
 // disturbed says what is in the way of this reader having the pipe alone.
 func (v *visit) disturbed() *verdict {
 	t := v.count.tally(v.i)
+	if t.closes > 0 && !t.gone {
+		t = v.count.tally(v.i) // its close may have come between the two looks
+	}
 	switch {
 	case t.lost:
 		return &verdict{endContested, "the system lost count of opens", lineContested}
