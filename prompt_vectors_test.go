@@ -186,7 +186,7 @@ var wordings = map[string]string{
 	"replaces":        "REPLACES the value of",
 	"new-environment": "makes the new Environment",
 	"replaces-file":   "REPLACES the file by a mount",
-	"ends-mounts":     "the first",
+	"ends-mounts":     "ends 1 mount",
 	"git-exclude":     "approving adds",
 	"passphrase":      "a yes costs the passphrase",
 }
