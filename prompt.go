@@ -100,6 +100,23 @@ func (b *promptText) room(lines int) int {
 	return lines * max(b.width-3-promptLabel, minValue)
 }
 
+// fit returns what shown gives for the room of some lines. Long words leave
+// lines half empty: where the end would be pushed off the screen by that, more
+// is cut from the middle, so that a program cannot hide its last argument
+// (SPEC §5.2). [ASK-8]
+func (b *promptText) fit(lines int, shown func(room int) string) string {
+	for room := b.room(lines); ; room -= b.room(1) / 2 {
+		if text := shown(room); len(wrap(text, b.room(1))) <= maxLines {
+			return text
+		}
+	}
+}
+
+// cleaned is clean for a text that fits.
+func (b *promptText) cleaned(lines int, text string) string {
+	return b.fit(lines, func(room int) string { return clean(text, room) })
+}
+
 // wrap breaks text at spaces, and words that are too long where they must be.
 func wrap(text string, width int) []string {
 	var lines []string
@@ -142,7 +159,7 @@ func renderPrompt(r *request, offered []choice, costs bool, width int, home stri
 	p := r.actor
 	fmt.Fprintf(b, " #%d %s  %s\n", r.number, now.Format("15:04:05"), r.action)
 	b.fact("program", fmt.Sprintf("%s  (pid %d)", programText(p.exe, home, b.room(1)), p.pid))
-	b.fact("command", quoteCommand(p.args, b.room(4)))
+	b.fact("command", b.fit(4, func(room int) string { return quoteCommand(p.args, room) }))
 	b.fact("directory", programText(p.dir, home, b.room(2)))
 	b.fact("started by", startedBy(p, b.room(2)))
 	b.fact("", agentText(r))
@@ -194,16 +211,16 @@ func (b *promptText) object(r *request, home string) {
 		b.fact("path", cleanPath(o.path, home, b.room(3)))
 	}
 	if len(o.replaced) > 0 { // [ASK-5]
-		b.fact("REPLACES", clean("the value of "+strings.Join(o.replaced, ", "), b.room(maxLines)))
+		b.fact("REPLACES", b.cleaned(maxLines, "the value of "+strings.Join(o.replaced, ", ")))
 	}
 	if len(o.names) > 0 {
-		b.fact("names", clean(strings.Join(o.names, ", "), b.room(maxLines)))
+		b.fact("names", b.cleaned(maxLines, strings.Join(o.names, ", ")))
 	}
 	if len(o.fromAgent) > 0 { // [ASK-5]
 		b.fact("seen", clean("the agent has seen the value of "+strings.Join(o.fromAgent, ", "), b.room(3)))
 	}
 	for _, note := range o.notes { // [ASK-6]
-		b.fact("note", clean(note, b.room(4)))
+		b.fact("note", b.cleaned(4, note))
 	}
 }
 
