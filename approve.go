@@ -41,6 +41,14 @@ type answer struct {
 	word   string
 	by     string            // who or what said so, for the audit
 	values map[string]secret // typed by the person
+	acted  chan struct{}     // closed when the answer is recorded and remembered
+}
+
+// done lets the next question come up, which this answer may decide. [ASK-2]
+func (a answer) done() {
+	if a.acted != nil {
+		close(a.acted)
+	}
 }
 
 func (a answer) yes() bool { return a.word != answerNo && a.word != answerNever && a.word != "" }
@@ -186,7 +194,7 @@ func (p *prompts) run(ctx context.Context) {
 			if a.word == answerNever {
 				p.silence(q.request) // before its next one is shown [GRT-17]
 			}
-			q.got <- a
+			p.hand(ctx, q, a)
 		case b := <-p.term.keys:
 			if b == keyInterrupt { // [ASK-12]
 				p.stop("Ctrl-C")
@@ -202,6 +210,21 @@ func (p *prompts) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// hand gives the answer to who asked and waits until it is acted on, so that it
+// can decide the next question; not for long, as the asker may have gone.
+func (p *prompts) hand(ctx context.Context, q *question, a answer) {
+	a.acted = make(chan struct{})
+	q.got <- a
+	if q.ctx.Err() != nil {
+		return
+	}
+	select {
+	case <-a.acted:
+	case <-time.After(time.Second):
+	case <-ctx.Done():
 	}
 }
 

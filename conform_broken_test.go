@@ -38,7 +38,7 @@ func broken(name string) bool { return os.Getenv("KEEPMUM_BROKEN") == name }
 func init() {
 	testOnlyMinLn, testOnlyLn = 4, 4
 	earlyKey = 100 * time.Millisecond
-	testOnlyMaxWait = 4 * time.Second
+	testOnlyMaxWait, progressEvery = 4*time.Second, time.Second
 	if name := os.Getenv("KEEPMUM_BROKEN"); name != "" {
 		testOnlyEnv = []string{"KEEPMUM_BROKEN=" + name}
 	}

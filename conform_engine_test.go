@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"flag"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -172,4 +174,30 @@ func TestSubjectRuns(t *testing.T) {
 			t.Errorf("%s runs(%q, %q) = %q, %q, want %d revisions", tt.sub.Name, tt.needs, tt.when, got, why, tt.want)
 		}
 	}
+}
+
+// TestConformanceDoc: docs/conformance.md names each verb, each member of a
+// subject file and each flag.
+func TestConformanceDoc(t *testing.T) {
+	doc := readDoc(t, "docs/conformance.md")
+	for name := range verbs {
+		if !strings.Contains(doc, "`"+name+"`") {
+			t.Errorf("docs/conformance.md does not name the verb %q", name)
+		}
+	}
+	for _, v := range []any{subject{}, subjectKeeper{}, subjectApprove{}, subjectSeed{}} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			name := strings.ToLower(f.Name[:1]) + f.Name[1:]
+			if !regexp.MustCompile("`(approve)?[.]?" + name + "(: true)?`").MatchString(doc) {
+				t.Errorf("docs/conformance.md does not name the member %q", name)
+			}
+		}
+	}
+	set := flag.NewFlagSet("", flag.ContinueOnError)
+	conformFlags(set, &options{})
+	set.VisitAll(func(f *flag.Flag) {
+		if !strings.Contains(doc, "--"+f.Name) {
+			t.Errorf("docs/conformance.md does not name the flag --%s", f.Name)
+		}
+	})
 }

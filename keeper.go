@@ -89,6 +89,7 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	a, done := k.answered(r, d)
 	if !done {
 		a = k.asker.ask(ctx, r, d.passphrase, k.patience(r))
+		defer a.done()
 	}
 	// [KPR-19]: a key may have been pressed as the lock began.
 	if k.locked.Load() {

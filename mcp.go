@@ -23,7 +23,7 @@ const (
 	modern      = "2026-07-28"
 	batching    = "2025-03-26" // the one revision that has batches
 	maxUnderWay = 256          // calls at once [MCP-28]
-	maxClaim    = 4096         // bytes; the prompt cuts it and says how long it was
+	maxClaim    = 64 << 10     // bytes; what shows it cuts it, and says how long it was
 	leaveGrace  = 500 * time.Millisecond
 
 	metaVersion      = "io.modelcontextprotocol/protocolVersion"

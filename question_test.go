@@ -53,7 +53,11 @@ func atDesk(t *testing.T, test func(t *testing.T, d *desk)) {
 // puts asks a question and returns when it is on the screen, or waits.
 func (d *desk) puts(ctx context.Context, r *request, costs bool) chan answer {
 	got := make(chan answer, 1)
-	go func() { got <- d.ask(ctx, r, costs, time.Minute) }()
+	go func() {
+		a := d.ask(ctx, r, costs, time.Minute)
+		got <- a
+		a.done()
+	}()
 	synctest.Wait()
 	return got
 }
