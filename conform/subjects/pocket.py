@@ -132,7 +132,7 @@ class Keeper:
         names, out = [v["name"] for v in variables], {key: [] for key in DONE}
         for name, value in ((v["name"], v["value"]) for v in variables):
             need(re.fullmatch(r"(?a)[A-Za-z_]\w{0,255}", name) and names.count(name) == 1 and
-                 "\0" not in value and len(value.encode()) < 65537, '"name" or "value" of %.64r is odd' % name)
+                 "\0" not in value and len(value.encode()) < 65537, '"name" or "value": %.64r is odd' % name)
         replaced = [v["name"] for v in variables if v["value"] and values.get(v["name"], [""])[0]]
         yield "append", f"to set {names} {text}; REPLACES the value of {', '.join(replaced) or 'none'}"
         for name, new, concealed in ((v["name"], v["value"], v.get("concealed", True)) for v in variables):
