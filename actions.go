@@ -104,7 +104,9 @@ func (c *call) run(ctx context.Context, m method) (any, error) {
 	}
 	defer c.done()
 	var err error
-	if c.answer, err = c.k.allow(ctx, c.r); err != nil {
+	c.answer, err = c.k.allow(ctx, c.r)
+	defer c.answer.done()
+	if err != nil {
 		return nil, err
 	}
 	err = c.unchanged()

@@ -36,7 +36,7 @@ import (
 func broken(name string) bool { return os.Getenv("KEEPMUM_BROKEN") == name }
 
 func init() {
-	testOnlyMinLn, testOnlyLn = 4, 4
+	testOnlyLn = 15 // the least that the format allows
 	earlyKey = 100 * time.Millisecond
 	testOnlyMaxWait, progressEvery = 4*time.Second, time.Second
 	if name := os.Getenv("KEEPMUM_BROKEN"); name != "" {

@@ -30,6 +30,9 @@ func (c *call) newImport() error {
 	if !info.Mode().IsRegular() {
 		return misuse("cannot import %q: it is no regular file; is it mounted already?", c.args.Path)
 	}
+	if info.Size() > importMax {
+		return misuse("cannot import %q: it is larger than %d bytes, split it", c.args.Path, importMax)
+	}
 	if !c.args.Mount {
 		return nil
 	}

@@ -77,8 +77,8 @@ func newKeeper(home, user string, v *vault, p *policy) (*keeper, error) {
 }
 
 // allow decides one request, by policy, grant or the person, and records the
-// decision. Every failure on the way is a no. It implements *Requests,
-// prompts, grants* (SPEC §5).
+// decision. Every failure on the way is a no. The next question waits until the
+// answer is done. It implements *Requests, prompts, grants* (SPEC §5).
 func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	now := time.Now()
 	k.mu.Lock()
@@ -89,11 +89,10 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 	a, done := k.answered(r, d)
 	if !done {
 		a = k.asker.ask(ctx, r, d.passphrase, k.patience(r))
-		defer a.done()
 	}
 	// [KPR-19]: a key may have been pressed as the lock began.
 	if k.locked.Load() {
-		a = no("locked")
+		a.word, a.by = answerNo, "locked"
 	}
 	// [AUD-9] [REQ-7]: written before anything is done; no record, no delivery.
 	word := "deny"
@@ -101,7 +100,8 @@ func (k *keeper) allow(ctx context.Context, r *request) (answer, error) {
 		word = "allow"
 	}
 	if err := k.record(r, "", word, a.by, ""); err != nil {
-		return no("audit"), fmt.Errorf("not approved: the audit log cannot be written: %v", err)
+		a.word, a.by = answerNo, "audit"
+		return a, fmt.Errorf("not approved: the audit log cannot be written: %v", err)
 	}
 	if !a.yes() {
 		return a, refusal(r, a, k.patience(r))

@@ -337,7 +337,9 @@ func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte
 		k.record(r, "", "deny", "the no of a moment ago", "")
 		return nil, errors.New("the no of a moment ago")
 	}
-	if a, err := k.allow(ctx, r); err != nil {
+	a, err := k.allow(ctx, r)
+	a.done()
+	if err != nil {
 		if strings.HasPrefix(a.by, "person:") { // [GRT-15]
 			k.noteRefusal(r)
 		}

@@ -75,10 +75,6 @@ func unlock(notify string, again bool) error {
 	if err != nil {
 		return err
 	}
-	p, err := loadPolicy(adminPolicy, policyPath(home), user)
-	if err != nil {
-		return err
-	}
 	if err := checkSocketPath(socketPath(home)); err != nil {
 		return err
 	}
@@ -87,6 +83,10 @@ func unlock(notify string, again bool) error {
 		return err
 	}
 	defer lock.Close()
+	p, err := loadPolicy(adminPolicy, policyPath(home), user)
+	if err != nil {
+		return err
+	}
 	t, err := openTerminal()
 	if err != nil {
 		return err
