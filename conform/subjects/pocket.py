@@ -10,7 +10,6 @@ from _thread import RLock, start_new_thread as spawn
 from contextlib import suppress
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
-
 HOME, LIMIT = os.path.expanduser("~/.pocket/"), 4 << 20  # bytes a line
 LOCKED = "locked: ask the person to run 'pocket.py keep' in a terminal of their own, then call again"
 REVISIONS, TEXT, FLAG = ["2025-06-18", "2025-11-25"], {"type": "string"}, {"type": "boolean"}
@@ -58,7 +57,8 @@ def reader(fd):
         with suppress(OSError):  # it has ended, or is another user's
             if any(os.path.samestat(f.stat(), pipe) for f in os.scandir("/proc/%d/fd" % pid)):
                 found.append(pid)
-    return next((p for p in found if set(found) <= set(above(p))), None)
+    return next(((p, os.readlink(f"/proc/{p}/exe"), Path(f"/proc/{p}/cmdline").read_bytes()) for p in found
+                 if set(found) <= set(above(p))), None)
 
 def fresh(fifo):
     """A pipe with its writer takes the place of the last, so that no two opens share one."""
@@ -162,20 +162,19 @@ class Keeper:
         yield {"mountPath": path, "environmentId": environmentId, "enabled": True}
     def serve(self, path, mount, fd):
         """What becomes of one open. The next has a pipe and a thread of its own."""
-        text, outcome = "# keepmum: not approved\n", "refused"
+        text, outcome, left = "# keepmum: not approved\n", "refused", True
         mounted = lambda: self.mounts.get(path) is mount
         is_read = lambda: not select.select([fd], [], [], 0)[0]  # without a reader it shows an error
         while mounted() and not is_read():
             time.sleep(0.004)
         with suppress(Refused, OSError):
-            spawn(self.serve, (path, mount, fresh(mount["fifo"])))  # fails where it is not mounted any more
+            mounted() and spawn(self.serve, (path, mount, fresh(mount["fifo"])))
             who, (name, own, about) = reader(fd), self.env(mount["env"])
             need(who, "nobody, or more than one")
-            self.ask(who, "read", f"the VALUES {about} at {path}", lambda: is_read() and mounted(), path)
+            self.ask(who[0], "read", f"the VALUES {about} at {path}", lambda: is_read() and mounted(), path)
             need(reader(fd) == who and mounted() and self.env(mount["env"])[2] == about, "changed")
             rows = (f"{n}={shlex.quote(v)}" if v else f"# {n}= (no value yet)" for n, (v, _) in own.items())
             text, outcome = "\n".join(["# keepmum: " + clean(name), *rows, ""]), "delivered"
-        left = True
         with suppress(OSError):  # nobody reads any more
             os.set_blocking(fd, True)
             os.write(fd, text.encode())
@@ -206,8 +205,9 @@ def keep():
         for path, mount in mounts.items():
             if os.path.realpath(path) == mount["fifo"]:
                 os.unlink(path)
-            shutil.rmtree(os.path.dirname(mount["fifo"]), True)
         time.sleep(0.1)  # who reads is told
+        for mount in mounts.values():
+            shutil.rmtree(os.path.dirname(mount["fifo"]))
         os.unlink(HOME + "socket")
         os._exit(0)
 
