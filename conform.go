@@ -210,7 +210,7 @@ func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase,
 	if err != nil {
 		return err
 	}
-	r := &conformRun{subject: s, server: server, dir: dir, name: c.opt.conform.subject,
+	r := &conformRun{subject: s, server: absoluteFiles(server), dir: dir, name: c.opt.conform.subject,
 		keep: c.opt.conform.keep, adopts: true, command: workerCommand, grace: workerGrace}
 	if s.manual() {
 		r.grace = manualGrace
@@ -234,6 +234,23 @@ func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase,
 	report.interrupted, report.planned = ctx.Err() != nil, len(tasks)
 	report.elapsed = time.Since(began)
 	return nil
+}
+
+// absoluteFiles returns a server's command line with the files in it by their
+// absolute paths: a case runs in a folder of its own. A program without a slash
+// is looked for in PATH.
+func absoluteFiles(server []string) []string {
+	all := slices.Clone(server)
+	for i, arg := range all {
+		info, err := os.Stat(arg)
+		if err != nil || !info.Mode().IsRegular() || i == 0 && !strings.Contains(arg, "/") {
+			continue
+		}
+		if path, err := filepath.Abs(arg); err == nil {
+			all[i] = path
+		}
+	}
+	return all
 }
 
 // conformTasks are the runs of the chosen cases: one for each revision in which

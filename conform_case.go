@@ -165,8 +165,16 @@ func (c *conformCase) step(line int, text string) error {
 			c.needs = append(c.needs, need)
 		}
 	}
+	if s.starts() && slices.ContainsFunc(c.steps, caseStep.starts) && !slices.Contains(c.needs, "restart") {
+		c.needs = append(c.needs, "restart") // what it knew before is to be there again
+	}
 	c.steps = append(c.steps, s)
 	return nil
+}
+
+// starts reports whether the step starts a keeper.
+func (s caseStep) starts() bool {
+	return s.verb == "unlock" && !strings.HasPrefix(s.rest, "refused")
 }
 
 // numberedLine is a line with those that continue it.

@@ -36,6 +36,11 @@ func TestParseCase(t *testing.T) {
 		!slices.Equal(c.needs, []string{"socket", "keeper", "tool:list_environments"}) {
 		t.Errorf("parsed %+v", c)
 	}
+	again := strings.Replace(goodCase, "unlock\n", "unlock\nunlock refused x\nunlock confirm\n", 1)
+	again = strings.Replace(again, `call {"a":`, `call list_environments {"a":`, 1)
+	if c, err := parseCase("x-y", again); err != nil || !slices.Contains(c.needs, "restart") {
+		t.Errorf("a second start does not need what is kept: %v, %v", c, err)
+	}
 	for _, tt := range []struct{ name, old, new string }{
 		{"no title", "title: a title\n", ""},
 		{"header twice", "level: must\n", "level: must\nlevel: must\n"},
@@ -144,6 +149,17 @@ func TestExpand(t *testing.T) {
 	}
 	if _, err := expand("${z}", false, value); err == nil {
 		t.Error("an unknown variable is accepted")
+	}
+}
+
+// TestMetaOfTheRevision: what a case sends belongs to the revision in which it runs.
+func TestMetaOfTheRevision(t *testing.T) {
+	for revision, want := range map[string]string{"2025-11-25": "{}",
+		stateless: string((&conformClient{}).meta())} {
+		r := &caseRun{revision: revision}
+		if got, _ := r.value("meta"); got != want {
+			t.Errorf("%s: %q, want %q", revision, got, want)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func init() {
 
 		"client":  {run: (*caseRun).doClient},
 		"server":  {run: (*caseRun).doServer},
-		"connect": {needs: []string{"approve"}, run: (*caseRun).doConnect},
+		"connect": {needs: []string{"approve"}, also: needsAnswer, run: (*caseRun).doConnect},
 		"call":    {also: needsTool, run: (*caseRun).doCall},
 		"ok":      {run: (*caseRun).doOK},
 		"error":   {run: (*caseRun).doError},

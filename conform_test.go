@@ -43,6 +43,34 @@ func TestConformSelection(t *testing.T) {
 	}
 }
 
+// TestAbsoluteFiles: a file of the command line is found from every folder, and
+// a word that is none stays.
+func TestAbsoluteFiles(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	if err := os.Mkdir("serve", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"keepmum", "server.py"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ server, want string }{
+		{"keepmum mcp", "keepmum mcp"},
+		{"./keepmum mcp", dir + "/keepmum mcp"},
+		{"python3 server.py serve", "python3 " + dir + "/server.py serve"},
+		{"/bin/sh no-such.py", "/bin/sh no-such.py"},
+	} {
+		if got := strings.Join(absoluteFiles(strings.Fields(test.server)), " "); got != test.want {
+			t.Errorf("%q: %q, want %q", test.server, got, test.want)
+		}
+	}
+}
+
 // TestConformMisuse: exit 2 before anything is started, with the reason.
 func TestConformMisuse(t *testing.T) {
 	dir := t.TempDir()

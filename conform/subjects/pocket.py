@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
 """pocket: a second, small server of keepmum's tool surface, for the conformance suite. Linux only.
 It is no program to keep secrets with: values lie in the memory of one process and end with it, whoever can
-write a file answers questions, and there is no grant, policy or log. "pocket.py keep" is the keeper: it puts
+write a file answers questions, and there is no grant and no policy. "pocket.py keep" is the keeper: it puts
 one question at a time into ~/.pocket/question and reads "yes" or not from ~/.pocket/answer; "pocket.py serve"
 is the MCP server on standard input and output, which asks the keeper.
 """
-import base64, fcntl, json, os, re, select, shlex, shutil, signal, sys, tempfile, time
+import base64, fcntl, json, os, re, select, shlex, shutil, signal, sys, tempfile, termios, time
 from _thread import RLock, start_new_thread as spawn
 from contextlib import suppress
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
-
 HOME, LIMIT = os.path.expanduser("~/.pocket/"), 4 << 20  # bytes a line
 LOCKED = "locked: ask the person to run 'pocket.py keep' in a terminal of their own, then call again"
 REVISIONS, TEXT, FLAG = ["2025-06-18", "2025-11-25"], {"type": "string"}, {"type": "boolean"}
@@ -32,12 +31,10 @@ TOOLS = {  # arguments, results, hint
     "create_environment": (NAME, {**ENV, "name": TEXT}, ""),
     "list_variables": (ENV, {"variableNames": several(TEXT), "variables": ABOUT}, HINTS[0]),
     "append_variables": ({**ENV, "variables": VALUES}, DONE, HINTS[1]),
-    "create_local_env_file": ({**ENV, **NAME, **FILE}, {**FILE, **ENV, "enabled": FLAG}, HINTS[1]),
-    "delete_environment": (ENV, ENV, HINTS[2])}
+    "create_local_env_file": ({**ENV, **NAME, **FILE}, {**FILE, **ENV, "enabled": FLAG}, HINTS[1])}
 TOOLS = {tool: {"name": tool, "title": tool, "description": tool, "outputSchema": shape(made),
                 "inputSchema": shape({**args, **({} if tool == "authenticate" else {"accountId": TEXT})}),
                 "annotations": {h: h == hint for h in HINTS}} for tool, (args, made, hint) in TOOLS.items()}
-
 class Refused(Exception):
     """Why not, and the code of a JSON-RPC error; with 0 it is the result of a tool."""
 def need(true, why, code=0):
@@ -48,15 +45,20 @@ def new_id():
 def clean(text):
     return re.sub(r"[^ -~]", lambda m: "<U+%04X>" % ord(m[0]), text)
 
+def above(pid):
+    while pid > 0:
+        yield pid
+        pid = int(Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[1])
 def reader(fd):
-    """The process that has our pipe open besides us, if it is one."""
+    """The process that has our pipe open besides us, alone or with its own ancestors."""
     time.sleep(0.05)  # a shell becomes what it runs
     found, pipe = [], os.fstat(fd)
     for pid in (int(p) for p in os.listdir("/proc") if p.isdigit() and int(p) != os.getpid()):
         with suppress(OSError):  # it has ended, or is another user's
             if any(os.path.samestat(f.stat(), pipe) for f in os.scandir("/proc/%d/fd" % pid)):
                 found.append(pid)
-    return found[0] if len(found) == 1 else None
+    return next(((p, os.readlink(f"/proc/{p}/exe"), Path(f"/proc/{p}/cmdline").read_bytes()) for p in found
+                 if set(found) <= set(above(p))), None)
 
 def fresh(fifo):
     """A pipe with its writer takes the place of the last, so that no two opens share one."""
@@ -69,9 +71,9 @@ def fresh(fifo):
 
 class Keeper:
     lock, account, connected, envs, mounts, queue = RLock(), new_id(), set(), {}, {}, []
-    def ask(self, who, action, text, waits, patience=300):
+    def ask(self, who, action, text, waits, path=""):
         program = os.readlink("/proc/%d/exe" % who)
-        mine, shown, answer, late = object(), False, "", time.monotonic() + patience
+        mine, shown, answer, late = object(), False, "", time.monotonic() + (60 if path else 300)
         self.queue.append(mine)
         while not answer and waits() and time.monotonic() < late:
             if self.queue[0] is mine and not shown:
@@ -85,7 +87,11 @@ class Keeper:
             Path(HOME + name).unlink(missing_ok=True)
         self.queue.remove(mine)
         answer or print("withdrawn:", action, flush=True)
+        self.log(event=action, path=path, decision="allow" if answer == "yes\n" else "deny", outcome="")
         need(answer == "yes\n", "not approved: ask the person before trying again")
+    def log(self, **line):
+        with self.lock, open(HOME + "log", "a") as f:
+            print(json.dumps(line), file=f)
     def call(self, session, who, claim, tool, args, waits):
         """A tool checks, says what to ask, and is run anew after the yes: all may be otherwise by then."""
         need(tool == "authenticate" or args.pop("accountId") == self.account and session in self.connected,
@@ -101,8 +107,7 @@ class Keeper:
             return next(again)
     def env(self, key):
         need(key in self.envs, 'no such "environmentId": call list_environments')
-        name, values = self.envs[key]
-        return name, values, 'of "%s" (%s)' % (name, ", ".join(values))
+        return (*self.envs[key], 'of "%s" (%s)' % (self.envs[key][0], ", ".join(self.envs[key][1])))
     def authenticate(self):
         yield "connect", "to use the tools"
         yield {"account_id": self.account}
@@ -113,7 +118,7 @@ class Keeper:
         key, name = new_id().lower(), environmentName
         need(0 < len(name.encode()) <= 128 and name.isprintable() and name == name.strip() and
              all(name != other for other, _ in self.envs.values()),
-             '"environmentName" must be new, of 1 to 128 printable bytes, without spaces at its ends')
+             '"environmentName": use it if it is there; else 1 to 128 printable bytes, no space at the ends')
         yield "create", '"%s"' % name
         self.envs[key] = (name, {})
         yield {"environmentId": key, "name": name}
@@ -125,11 +130,11 @@ class Keeper:
     def append_variables(self, environmentId, variables):
         _, values, text = self.env(environmentId)
         names, out = [v["name"] for v in variables], {key: [] for key in DONE}
-        need(len(set(names)) == len(names) and all(
-            re.fullmatch(r"(?a)[A-Za-z_]\w{0,255}", v["name"]) and "\0" not in v["value"] and
-            len(v["value"].encode()) <= 65536 for v in variables), 'a "name" or "value" is repeated or odd')
+        for name, value in ((v["name"], v["value"]) for v in variables):
+            need(re.fullmatch(r"(?a)[A-Za-z_]\w{0,255}", name) and names.count(name) == 1 and
+                 "\0" not in value and len(value.encode()) < 65537, '"name" or "value": %.64r is odd' % name)
         replaced = [v["name"] for v in variables if v["value"] and values.get(v["name"], [""])[0]]
-        yield "append", "to set %s %s; REPLACES the value of %s" % (names, text, replaced or "none")
+        yield "append", f"to set {names} {text}; REPLACES the value of {', '.join(replaced) or 'none'}"
         for name, new, concealed in ((v["name"], v["value"], v.get("concealed", True)) for v in variables):
             old = values.get(name, ("", True))
             values[name] = (new, concealed) if new or not old[0] else old
@@ -138,12 +143,6 @@ class Keeper:
             elif not values[name][0]:
                 out["placeholders"].append(name)
         yield out
-    def delete_environment(self, environmentId):
-        yield "delete", "the end " + self.env(environmentId)[2]
-        for path in [p for p, m in self.mounts.items() if m["env"] == environmentId]:
-            self.unmount(path)
-        del self.envs[environmentId]
-        yield {"environmentId": environmentId}
     def create_local_env_file(self, environmentId, environmentName, mountPath):
         (name, _, text), path, mount = self.env(environmentId), mountPath, self.mounts.get(mountPath)
         folder, file = os.path.split(path)
@@ -161,28 +160,27 @@ class Keeper:
             spawn(self.serve, (path, mount, fresh(fifo)))
             os.symlink(fifo, path)
         yield {"mountPath": path, "environmentId": environmentId, "enabled": True}
-    def unmount(self, path):
-        fifo = self.mounts.pop(path)["fifo"]
-        if os.path.realpath(path) == fifo:
-            os.unlink(path)
-        shutil.rmtree(os.path.dirname(fifo), True)
     def serve(self, path, mount, fd):
         """What becomes of one open. The next has a pipe and a thread of its own."""
-        text, mounted = "# keepmum: not approved\n", lambda: self.mounts.get(path) is mount
+        text, outcome, left = "# keepmum: not approved\n", "refused", True
+        mounted = lambda: self.mounts.get(path) is mount
         is_read = lambda: not select.select([fd], [], [], 0)[0]  # without a reader it shows an error
         while mounted() and not is_read():
             time.sleep(0.004)
         with suppress(Refused, OSError):
-            spawn(self.serve, (path, mount, fresh(mount["fifo"])))  # fails where it is not mounted any more
+            mounted() and spawn(self.serve, (path, mount, fresh(mount["fifo"])))
             who, (name, own, about) = reader(fd), self.env(mount["env"])
             need(who, "nobody, or more than one")
-            self.ask(who, "read", "the VALUES %s at %s" % (about, path), lambda: is_read() and mounted(), 60)
+            self.ask(who[0], "read", f"the VALUES {about} at {path}", lambda: is_read() and mounted(), path)
             need(reader(fd) == who and mounted() and self.env(mount["env"])[2] == about, "changed")
             rows = (f"{n}={shlex.quote(v)}" if v else f"# {n}= (no value yet)" for n, (v, _) in own.items())
-            text = "\n".join(["# keepmum: " + clean(name), *rows, ""])
+            text, outcome = "\n".join(["# keepmum: " + clean(name), *rows, ""]), "delivered"
         with suppress(OSError):  # nobody reads any more
             os.set_blocking(fd, True)
             os.write(fd, text.encode())
+            while (left := any(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))) and is_read():
+                time.sleep(0.004)
+        self.log(event="read", path=path, outcome="abandoned" if left else outcome)
         os.close(fd)
     def talk(self, conn):
         with suppress(OSError, EOFError):  # the server has gone
@@ -203,10 +201,14 @@ def keep():
         while True:
             spawn(keeper.talk, (listener.accept(),))
     finally:
-        for path in list(keeper.mounts):
-            keeper.unmount(path)
+        mounts, keeper.mounts = keeper.mounts, {}
+        for path, mount in mounts.items():
+            if os.path.realpath(path) == mount["fifo"]:
+                os.unlink(path)
         time.sleep(0.1)  # who reads is told
-        shutil.rmtree(HOME)
+        for mount in mounts.values():
+            shutil.rmtree(os.path.dirname(mount["fifo"]))
+        os.unlink(HOME + "socket")
         os._exit(0)
 
 def members(pairs):
@@ -217,7 +219,7 @@ def check(value, schema, name, code):
     need(type(value) is kind and not (kind is str and re.search("[\ud800-\udfff]", value)),
          '"%s" must be of type %s' % (name, schema["type"]), code)
     for member in list(value) + schema["required"] if kind is dict else ():
-        need(member in value, 'missing argument "%s"' % member, code)
+        need(member in value, 'missing argument "%s": give it and call again' % member, code)
         need(member in schema["properties"], "unknown or repeated argument " + json.dumps(member)[:64], code)
         check(value[member], schema["properties"][member], member, code)
     for item in value if kind is list else ():
@@ -295,6 +297,4 @@ class Server:
             out = LOCKED
         if waits() and self.calls.pop(repr(key), None):
             self.answer(key, out)
-
-if __name__ == "__main__":
-    keep() if sys.argv[1:] == ["keep"] else Server().run()
+keep() if sys.argv[1:] == ["keep"] else Server().run()
