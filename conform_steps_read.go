@@ -45,7 +45,7 @@ func (r *caseRun) doReader(s caseStep) error {
 		return faultf("%v", err)
 	}
 	if missing != "" {
-		return &skipped{missing + " is not installed"}
+		return &skipped{missing}
 	}
 	if above != "" {
 		program, err := r.ourselves(above)
