@@ -215,7 +215,7 @@ func (r *conformReport) example() string {
 // writeSummary is the end of what a person reads.
 func writeSummary(w io.Writer, r *conformReport) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s %s, %s: %s in %.1fs\n", r.name, r.version, strings.Join(r.revisions, " "),
+	fmt.Fprintf(&b, "\n%s, %s: %s in %.1fs\n", strings.TrimSpace(r.name+" "+r.version), strings.Join(r.revisions, " "),
 		count(len(r.rows), "result"), r.elapsed.Seconds())
 	must, should := r.counts()
 	line := func(label string, cells []string) {
