@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -180,22 +181,36 @@ func TestConformance(t *testing.T) {
 		t.Errorf("there are %d broken subjects, want at least 30", len(all))
 	}
 	program := buildBroken(t, all)
-	t.Run("reference", func(t *testing.T) { runSuite(t, program, "", "--skip", lowered) })
-	for _, b := range all {
-		t.Run(b.name, func(t *testing.T) {
-			t.Parallel()
-			want, flags := b.fails, []string{"--skip", lowered}
-			if !*long {
-				want = want[:1]
-				flags = []string{"--run", "^" + want[0] + "$"}
-			}
-			failed, skipped := runSuite(t, program, b.name, flags...)
-			want = slices.DeleteFunc(slices.Sorted(slices.Values(want)), func(id string) bool {
-				return slices.Contains(skipped, id)
-			})
-			if !slices.Equal(failed, want) {
-				t.Errorf("%s\nfailed %q\n want  %q", b.why, failed, want)
+	t.Run("reference", func(t *testing.T) { runSuite(t, program, "", "--skip", lowered, "--jobs", "8") })
+	// More at a time than there are processors: a case mostly waits.
+	next := make(chan brokenSubject)
+	var workers sync.WaitGroup
+	for range 6 {
+		workers.Go(func() {
+			for b := range next {
+				t.Run(b.name, func(t *testing.T) { checkBroken(t, program, b) })
 			}
 		})
+	}
+	for _, b := range all {
+		next <- b
+	}
+	close(next)
+	workers.Wait()
+}
+
+// checkBroken runs one broken subject.
+func checkBroken(t *testing.T, program string, b brokenSubject) {
+	want, flags := b.fails, []string{"--skip", lowered}
+	if !*long {
+		want = want[:1]
+		flags = []string{"--run", "^" + want[0] + "$"}
+	}
+	failed, skipped := runSuite(t, program, b.name, flags...)
+	want = slices.DeleteFunc(slices.Sorted(slices.Values(want)), func(id string) bool {
+		return slices.Contains(skipped, id)
+	})
+	if !slices.Equal(failed, want) {
+		t.Errorf("%s\nfailed %q\n want  %q", b.why, failed, want)
 	}
 }
