@@ -71,6 +71,7 @@ func TestJoinTimes(t *testing.T) {
 			}
 			// What was fetched is gone. [WAI-3]
 			j.waits(t)
+			synctest.Wait()
 			if j.runs != c.runs+1 {
 				t.Errorf("%s: a fetched answer was given again", c.name)
 			}
