@@ -25,9 +25,11 @@ type call struct {
 	k      *keeper
 	r      *request
 	args   toolArgs
-	env    *environment // as prepare saw it; perform looks again
+	env    *environment   // as prepare saw it; perform looks again
+	handed []*environment // whose values are asked for; likewise
 	place  *place
 	git    gitInfo
+	files  []*importedFile
 	answer answer
 }
 
@@ -39,21 +41,24 @@ type method struct {
 	perform func(*call) (any, error)
 }
 
-// methods are the tools of SPEC §9, by name; the command line uses the same
-// [SOC-16]. What needs no approval is in freely.
+// methods are the tools of SPEC §9, by name, check, run and export; the command
+// line uses the same [SOC-16]. What needs no approval is in freely.
 var methods = map[string]method{
 	"authenticate":          {actConnect, nothing, (*call).authenticate},
 	"list_environments":     {actList, nothing, (*call).listEnvironments},
 	"create_environment":    {actCreate, (*call).newName, (*call).createEnvironment},
 	"rename_environment":    {actRename, (*call).otherName, (*call).renameEnvironment},
+	"check":                 {actList, (*call).anyEnvironment, (*call).check},
 	"list_variables":        {actList, (*call).findEnvironment, (*call).listVariables},
 	"append_variables":      {actAppend, (*call).newValues, (*call).appendVariables},
 	"create_local_env_file": {actMount, (*call).newMount, (*call).mount},
 	"list_local_env_files":  {actList, (*call).findEnvironment, (*call).listMounts},
-	"import_env_file":       {actImport, (*call).newImport, (*call).importFile},
+	"import_env_file":       {actImport, (*call).newImport, (*call).importFiles},
 	"remove_variables":      {actRemove, (*call).knownNames, (*call).removeVariables},
 	"delete_environment":    {actDelete, (*call).everyName, (*call).deleteEnvironment},
 	"remove_local_env_file": {actUnmount, (*call).knownMount, (*call).unmount},
+	"run":                   {actRun, (*call).newRun, (*call).handOver},
+	"export":                {actExport, (*call).newExport, (*call).handOver},
 }
 
 func nothing(*call) error { return nil }
@@ -123,20 +128,29 @@ func (c *call) run(ctx context.Context, m method) (any, error) {
 // unchanged makes sure that the Environment is still the one that was shown:
 // the person may have thought for minutes.
 func (c *call) unchanged() error {
-	if c.env == nil {
-		return nil
+	all := []**environment{&c.env}
+	for i := range c.handed {
+		all = append(all, &c.handed[i])
 	}
-	now := c.k.vault.view().environmentByID(idText(c.env.id))
-	if now == nil || now.name != c.env.name || !slices.Equal(now.names(), c.env.names()) {
-		return fmt.Errorf("the Environment %q changed while the question was open: call again", c.env.name)
+	for _, e := range all {
+		if *e == nil {
+			continue
+		}
+		now := c.k.vault.view().environmentByID(idText((*e).id))
+		if now == nil || now.name != (*e).name || !slices.Equal(now.names(), (*e).names()) {
+			return fmt.Errorf("the Environment %q changed while the question was open: call again", (*e).name)
+		}
+		*e = now
 	}
-	c.env = now
 	return nil
 }
 
 func (c *call) done() {
 	if c.place != nil {
 		c.place.close()
+	}
+	for _, f := range c.files {
+		f.close()
 	}
 }
 

@@ -50,6 +50,7 @@ func (w *world) loop(path string) (read func() string) {
 
 // TestAnswers: what each choice of a prompt is worth. [GRT-1]
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	const values, refused = "got # keepmum: acme|A='v'|", "got # keepmum: not approved|"
 	later := func(read func() string) chan string {
@@ -171,8 +172,13 @@ func TestAnswers(t *testing.T) {
 		for range 3 {
 			cmd, out := exec.Command("tail", "-n9", path), new(bytes.Buffer)
 			cmd.Stdout = out
+			pipe, _ := os.Stat(path)
 			cmd.Start()
 			waiting, outs = append(waiting, cmd), append(outs, out)
+			waitFor(t, "a pipe for the next", func() bool {
+				next, err := os.Stat(path)
+				return err == nil && !os.SameFile(pipe, next)
+			})
 		}
 		p.answers("read", "v")
 		for i, cmd := range waiting {
@@ -211,6 +217,7 @@ func TestAnswers(t *testing.T) {
 
 // TestTypedAhead: keys typed before a question are no answer to it. [ASK-9]
 func TestTypedAhead(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	p.master.WriteString(strings.Repeat("o", 500))
 	cmd, out := w.reads(path)
@@ -224,6 +231,7 @@ func TestTypedAhead(t *testing.T) {
 // TestPassphraseApproval: a yes for a sensitive Environment costs the
 // passphrase, which a program that types cannot know. [ASK-16]
 func TestPassphraseApproval(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, `{"sensitive":["prod-*"]}`)
 	cmd := w.command("set", "prod-eu", "KEY")
 	cmd.Stdin = strings.NewReader("p")
@@ -254,6 +262,7 @@ func TestPassphraseApproval(t *testing.T) {
 // TestPolicyChanged: a policy that somebody else may have written is not used
 // without a yes. [POL-13] [POL-14]
 func TestPolicyChanged(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	for _, answer := range []string{"n", "y"} {
 		w.done(w.command("lock"))
@@ -280,6 +289,7 @@ func TestPolicyChanged(t *testing.T) {
 
 // TestSilence: nobody answers. [ASK-14] [REQ-10]
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, `{"promptTimeout":"1s"}`)
 	cmd, out := w.reads(path)
 	p.sees("refused: no answer in 1s")
@@ -291,6 +301,7 @@ func TestSilence(t *testing.T) {
 // TestWaiting: a call that waits too long says so, and the same call gets what
 // was answered in between. [WAI-1] [WAI-2] [WAI-3] [WAI-4]
 func TestWaiting(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.env = append(w.env, "KEEPMUM_TEST_WAIT=300ms")
 	p := w.unlock()
@@ -330,6 +341,7 @@ func TestWaiting(t *testing.T) {
 // TestLocks: every way to lock ends the keeper cleanly. [KPR-16] [KPR-20] [ASK-12]
 // [REQ-10]
 func TestLocks(t *testing.T) {
+	t.Parallel()
 	ways := map[string]func(*world, *person){
 		"Ctrl-C":       func(_ *world, p *person) { p.master.WriteString("\x03") },
 		"keepmum lock": func(w *world, _ *person) { w.done(w.command("lock")) },
@@ -364,6 +376,7 @@ func TestLocks(t *testing.T) {
 // TestIdleLock: the keeper locks by itself, and the same terminal unlocks.
 // [KPR-16] [KPR-22]
 func TestIdleLock(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.policy(`{"idleLock":"1s"}`)
 	p := w.unlock()

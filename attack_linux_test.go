@@ -31,6 +31,7 @@ func (w *world) script(text, path string) (next func(), out *bytes.Buffer, cmd *
 // TestGrantEndsAtExec: what was approved is a program, not a process number.
 // [GRT-9]
 func TestGrantEndsAtExec(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	for _, key := range []string{"o", "p"} {
 		next, out, cmd := w.script(`while IFS= read -r l; do :; done < "$0"; read -r _; exec cat "$0"`, path)
@@ -49,6 +50,7 @@ func TestGrantEndsAtExec(t *testing.T) {
 // TestExecWhileAsked: a grant is for what the person saw, also where the
 // process has become something else by the time of the answer. [GRT-12]
 func TestExecWhileAsked(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	next, _, cmd := w.script(`exec 3<"$0"; read -r _; exec cat "$0" <&3`, path)
 	p.sees(`read\r\n[\s\S]*> $`)
@@ -69,6 +71,7 @@ func TestExecWhileAsked(t *testing.T) {
 // TestWithdrawnIsNoAnswer: who closed the file while the question was open may
 // come again. [GRT-15]
 func TestWithdrawnIsNoAnswer(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	next, out, cmd := w.script(`exec 3<"$0"; read -r _; exec 3<&-; read -r _; while IFS= read -r l; do echo "$l"; done <"$0"`, path)
 	p.sees(`read\r\n[\s\S]*> $`)
@@ -84,6 +87,7 @@ func TestWithdrawnIsNoAnswer(t *testing.T) {
 // TestFolderSwapped: the folder that was checked is the one that is used.
 // [REQ-9]
 func TestFolderSwapped(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	w.set(p, "acme", "A", "v")
@@ -137,6 +141,7 @@ func TestStoppedTerminal(t *testing.T) {
 // TestTypingIsNoAnswer: who types a sentence is not answering the question that
 // comes up meanwhile. [ASK-9]
 func TestTypingIsNoAnswer(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	cmd, out := w.reads(path)
 	p.sees(`#\d+ [\d:]+  read`)

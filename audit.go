@@ -80,7 +80,7 @@ type auditEntry struct {
 // no directory. [AUD-7] (SPEC §10)
 func auditOf(r *request, decision, by, outcome string) auditEntry {
 	e := auditEntry{Request: r.number, Event: string(r.action), Claim: r.claim,
-		Environment: r.object.environment, Path: r.object.path, Names: r.object.names,
+		Environment: r.object.environmentName(), Path: r.object.paths(), Names: r.object.names,
 		Decision: decision, By: by, Outcome: outcome}
 	if p := r.actor; p != nil {
 		agent := map[agentState]string{agentYes: "yes", agentNo: "no"}[p.agent]
@@ -167,23 +167,24 @@ type auditLog struct {
 	path   string
 	key    []byte
 	last   auditHead
-	newl   bool  // the file ends in the middle of a line
-	broken error // set for good once the file's state is unknown
+	newl   bool   // the file ends in the middle of a line
+	gap    string // how its end does not fit the vault, or ""
+	broken error  // set for good once the file's state is unknown
 }
 
 // openAudit opens the log and continues after its last good line, or after what
-// the vault remembers, whichever is later. A damaged or shortened end is
+// the vault remembers, whichever is later. An end that does not fit the vault is
 // recorded by a line "audit-gap" and does not stop the service. [AUD-15]
-// (SPEC §10)
+// [AUD-16] (SPEC §10)
 func openAudit(path string, key []byte, head auditHead) (*auditLog, error) {
 	f, err := openPrivate(path, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use the audit log: %w", err)
 	}
 	a := &auditLog{f: f, path: path, key: key}
-	gap, err := a.resume(head)
-	if err == nil && gap != "" {
-		err = a.write(auditEntry{Event: "audit-gap", Outcome: gap})
+	a.gap, err = a.resume(head)
+	if err == nil && a.gap != "" {
+		err = a.write(auditEntry{Event: "audit-gap", Outcome: a.gap})
 	}
 	if err != nil {
 		f.Close()
@@ -206,7 +207,7 @@ func (a *auditLog) resume(head auditHead) (gap string, err error) {
 	a.newl = len(tail) > 0 && tail[len(tail)-1] != '\n'
 	// The tail's first line cannot be checked unless it is the file's first: it
 	// only lends its mac to the next.
-	prev, good := []byte(nil), true
+	prev, good, locked := []byte(nil), true, false
 	if size > int64(len(tail)) {
 		_, tail, _ = bytes.Cut(tail, []byte("\n"))
 	}
@@ -216,6 +217,7 @@ func (a *auditLog) resume(head auditHead) (gap string, err error) {
 			e.Number == head.Number && hmac.Equal(mac, head.MAC))
 		if prev = mac; good {
 			a.last = auditHead{e.Number, mac}
+			locked = locked || e.Number > head.Number && e.Event == "lock"
 		}
 	}
 	switch found := a.last.Number; {
@@ -223,9 +225,33 @@ func (a *auditLog) resume(head auditHead) (gap string, err error) {
 		a.last = auditHead{head.Number, bytes.Clone(head.MAC)}
 		return fmt.Sprintf("the log ended at %d, the vault remembers %d", found, head.Number), nil
 	case !good || a.newl:
-		return fmt.Sprintf("the lines after %d were damaged", found), nil
+		return fmt.Sprintf("the lines after %d were damaged, or made under a later passphrase", found), nil
+	case found > head.Number:
+		return laterThanVault(found, head.Number, locked), nil
 	}
 	return "", nil
+}
+
+// laterThanVault is said of a log that goes on after what the vault remembers.
+// Each lock saves the vault, so that one which does not know of a lock is not
+// the last one; without a lock, a killed keeper leaves the same. [AUD-16]
+// (SPEC §10)
+func laterThanVault(found, remembered uint64, locked bool) string {
+	const format = "the log goes on to %d, the vault remembers %d: "
+	if locked {
+		return fmt.Sprintf(format+"an older vault was put back, or its last save failed", found, remembered)
+	}
+	return fmt.Sprintf(format+"the keeper was killed, or an older vault was put back", found, remembered)
+}
+
+// warning is what the person is told of a log that does not fit the vault, or
+// "". [AUD-16] (SPEC §10)
+func (a *auditLog) warning() string {
+	if a.gap == "" {
+		return ""
+	}
+	return strings.Replace(a.gap, ": ", ":\n   ", 1) + ".\n" +
+		"   If you did not expect that, see keepmum log, and what is stored."
 }
 
 // write appends one line, in one write. After an error the caller must deny: no

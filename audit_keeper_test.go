@@ -31,6 +31,7 @@ func (w *world) auditLines() (lines []auditEntry) {
 // TestLinesOfARequest: the decision has one, and so has what came of a read and
 // of what was allowed and failed. [AUD-5]
 func TestLinesOfARequest(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	cmd, _ := w.reads(path)
 	p.answers("read", "o")
@@ -38,11 +39,14 @@ func TestLinesOfARequest(t *testing.T) {
 	cmd, _ = w.reads(path)
 	p.answers("read", "n")
 	cmd.Wait()
-	bad := filepath.Join(w.project, "bad.env")
-	if err := os.WriteFile(bad, []byte("nonsense\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w.answered(p, "import", w.command("import", "acme", bad))
+	file := filepath.Join(w.project, "some.env")
+	put(t, file, "A=1\n")
+	cmd = w.command("import", "acme", file)
+	must(t, cmd.Start())
+	p.asked("import")
+	put(t, file, "A=2\n")
+	p.presses("o")
+	cmd.Wait()
 	var got []string
 	waitFor(t, "the outcomes", func() bool {
 		got = nil
@@ -65,6 +69,7 @@ func TestLinesOfARequest(t *testing.T) {
 // TestNoRecordNoDelivery: with the log gone a yes is a no, for values and for
 // changes. [AUD-9] [AUD-11]
 func TestNoRecordNoDelivery(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	log := auditPath(w.home)
 	if err := os.Rename(log, log+".away"); err != nil {
@@ -91,6 +96,7 @@ func TestNoRecordNoDelivery(t *testing.T) {
 // was cut off is missed [AUD-12] [AUD-13]; the next unlock says so and serves
 // [AUD-15].
 func TestVaultRemembersTheLog(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*world, *person){
 		"killed after a save": func(_ *world, p *person) { p.cmd.Process.Kill() },
 		"locked":              func(w *world, _ *person) { w.done(w.command("lock")) },

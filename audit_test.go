@@ -315,9 +315,10 @@ func TestAuditReopened(t *testing.T) {
 	b, err := openAudit(path, auditTestKey, head)
 	must(t, err)
 	defer b.close()
-	if got := b.head(); got.Number != last.Number || !bytes.Equal(got.MAC, last.MAC) {
-		t.Errorf("continues at %d, want %d", got.Number, last.Number)
+	if got := b.head(); got.Number != last.Number+1 || b.gap != laterThanVault(3000, 1, false) {
+		t.Errorf("continues at %d, want %d and the line audit-gap; %q", got.Number, last.Number, b.gap)
 	}
+	last = b.head()
 	// After a new passphrase the key is another: only the head is known.
 	c, err := openAudit(path, make([]byte, 32), last)
 	must(t, err)

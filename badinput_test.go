@@ -75,6 +75,7 @@ func TestBadPolicy(t *testing.T) {
 
 // TestBadPaths: each refusal comes without a question and says why.
 func TestBadPaths(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	w.set(p, "acme", "A", "v")

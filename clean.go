@@ -40,7 +40,7 @@ func columns(s string) int {
 	n := 0
 	for _, r := range s {
 		n++
-		if slices.ContainsFunc(wide, func(w [2]rune) bool { return w[0] <= r && r <= w[1] }) {
+		if r >= wide[0][0] && slices.ContainsFunc(wide, func(w [2]rune) bool { return w[0] <= r && r <= w[1] }) {
 			n++
 		}
 	}
@@ -120,14 +120,24 @@ func cleanPath(path, home string, width int) string {
 }
 
 // quoteCommand shows a command line so that one argument with a space in it
-// does not look like two (SPEC §5).
+// does not look like two. Empty arguments at its end are counted: programs that
+// write a title over their arguments leave many, and they would push what comes
+// before them out (SPEC §5). [ASK-8]
 func quoteCommand(args []string, width int) string {
 	const bare = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+=:,./-"
+	empty := 0
+	for empty+1 < len(args) && args[len(args)-1-empty] == "" {
+		empty++
+	}
+	note := ""
+	if empty > 1 {
+		args, note = args[:len(args)-empty], fmt.Sprintf(" (and %d empty arguments)", empty)
+	}
 	quoted := make([]string, len(args))
 	for i, arg := range args {
 		if quoted[i] = arg; arg == "" || strings.Trim(arg, bare) != "" {
 			quoted[i] = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 		}
 	}
-	return clean(strings.Join(quoted, " "), width)
+	return clean(strings.Join(quoted, " ")+note, width)
 }

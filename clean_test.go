@@ -155,6 +155,11 @@ func TestQuoteCommand(t *testing.T) {
 		{[]string{"a'", "'b"}, `'a'\''' ''\''b'`},
 		{[]string{"$(id)", "`id`", "~", "a;b"}, "'$(id)' '`id`' '~' 'a;b'"},
 		{[]string{"世"}, "'世'"},
+		{[]string{"a", ""}, "a ''"},
+		{[]string{"a", "", ""}, "a (and 2 empty arguments)"},
+		{[]string{"a", "", "b", "", "", ""}, "a '' b (and 3 empty arguments)"},
+		{[]string{"", "", ""}, "'' (and 2 empty arguments)"},
+		{[]string{"a", "(and 2 empty arguments)"}, "a '(and 2 empty arguments)'"},
 	}
 	for _, test := range tests {
 		if got := quoteCommand(test.args, 60); got != test.want {

@@ -59,6 +59,15 @@ type pendingCall struct {
 // dialKeeper connects to the keeper of a home. It implements *Keeper and
 // socket* (SPEC §4).
 func dialKeeper(home string) (*keeperClient, error) {
+	conn, err := connectKeeper(home)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(conn), nil
+}
+
+// connectKeeper opens the connection and checks who is at its other end.
+func connectKeeper(home string) (*net.UnixConn, error) {
 	path := socketPath(home)
 	if err := checkSocketPath(path); err != nil {
 		return nil, wireErrorf(codeFailed, "%v", err)
@@ -70,7 +79,8 @@ func dialKeeper(home string) (*keeperClient, error) {
 	if err != nil {
 		return nil, wireErrorf(codeFailed, `cannot reach keepmum: %v; run "keepmum status"`, err)
 	}
-	err = checkKeeper(path, conn.(*net.UnixConn))
+	keeper := conn.(*net.UnixConn)
+	err = checkKeeper(path, keeper)
 	if errors.Is(err, os.ErrProcessDone) {
 		conn.Close()
 		return nil, wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
@@ -80,7 +90,36 @@ func dialKeeper(home string) (*keeperClient, error) {
 		return nil, wireErrorf(codeFailed,
 			`refused: %q: %v; move it away, then lock and unlock`, path, err)
 	}
-	return newClient(conn), nil
+	return keeper, nil
+}
+
+// closedConn is a connection whose answers may hold values: this process is
+// closed to others of the user before it reads one, and open again when it asks,
+// since the keeper has to see who does [KPR-12]. [RUN-9]
+type closedConn struct{ *net.UnixConn }
+
+// Read waits until there is an answer, and only then closes this process.
+func (c closedConn) Read(into []byte) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	peek := make([]byte, 1)
+	raw.Read(func(fd uintptr) bool {
+		_, _, err := unix.Recvfrom(int(fd), peek, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return err != unix.EAGAIN
+	})
+	if err := harden(); err != nil {
+		return 0, err
+	}
+	return c.UnixConn.Read(into)
+}
+
+func (c closedConn) Write(line []byte) (int, error) {
+	if err := allowTracing(); err != nil {
+		return 0, err
+	}
+	return c.UnixConn.Write(line)
 }
 
 // newClient speaks on a connection that is open.

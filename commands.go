@@ -50,6 +50,10 @@ func init() {
 			flags: jsonFlag, long: "Shows whether a keeper runs, its mounts with their latest read, and the grants in force."},
 		{name: "list", args: "[--json] [ENV]", short: "list Environments, or the variables of one", run: runList,
 			flags: jsonFlag, long: "Lists names, never values."},
+		{name: "check", args: "[--json] [ENV]", short: "say which readers do not get a value exactly", run: runCheck,
+			flags: jsonFlag, long: "Reads each variable back as every kind of reader does, from the dialects of the\n" +
+				"Environment's mounts, or from portable. Names variables, kinds of reader that get\n" +
+				"something else, and what to do; never a value. Ends with 0, also with findings."},
 		{name: "set", args: "[--plain] ENV NAME", short: "set a variable; the value is typed unseen", run: runSet,
 			long: "Reads the value unseen from the terminal, or from standard input, of which one final\n" +
 				"newline is dropped. Makes the Environment where there is none.",
@@ -58,15 +62,55 @@ func init() {
 			}},
 		{name: "unset", args: "ENV NAME...", short: "remove variables", run: runUnset,
 			long: "Removes variables and their values."},
-		{name: "import", args: "[--mount] ENV FILE", short: "import a .env file", run: runImport,
-			long: "Stores the variables of a .env file in an Environment, made where there is none.",
+		{name: "import", args: "[flags] ENV FILE...", short: "import .env files", run: runImport,
+			long: "Stores the variables of .env files in an Environment, made where there is none. Of a name\n" +
+				"in several files the last one counts:\n\n" +
+				"  keepmum import acme .env .env.local\n\n" +
+				"With --mount each file is replaced by a mount of the whole Environment. With --split each\n" +
+				"file gets an Environment of its own, and is asked about by itself: here acme and acme-local.",
 			flags: func(f *flag.FlagSet, o *options) {
-				f.BoolVar(&o.mount, "mount", false, "replace the file by a mount, once its variables are stored")
+				jsonFlag(f, o)
+				f.BoolVar(&o.mount, "mount", false, "replace each file by a mount, once its variables are stored")
+				f.BoolVar(&o.split, "split", false, "make an Environment of each file, named after it")
 			}},
-		{name: "mount", args: "ENV [PATH]", short: "serve an Environment as a .env (default ./.env)", run: runMount,
-			long: "Serves an Environment at a path. Each process that opens it is shown and must be approved."},
+		{name: "mount", args: "[--dialect D] ENV [PATH]", short: "serve an Environment as a .env (default ./.env)", run: runMount,
+			long: "Serves an Environment at a path. Each process that opens it is shown and must be approved.\n\n" +
+				"  portable   right for most readers (the default)\n" +
+				"  js         dotenv, node --env-file, deno, dotenvx\n" +
+				"  js-expand  dotenv-expand, dotenv-cli, vite, next, bun\n" +
+				"  shell      sourced by a shell; bash, dash, ksh, mksh, sh and zsh always get it\n" +
+				"  escaped    Go, Python, PHP, Ruby, Rust: godotenv, compose, python-dotenv, just\n" +
+				"  raw        docker run --env-file, make\n\n" +
+				"Mounting again with another dialect changes it. keepmum check says what differs.",
+			flags: func(f *flag.FlagSet, o *options) {
+				f.StringVar(&o.dialect, "dialect", "", "`D`: how values are quoted")
+			}},
 		{name: "unmount", args: "[PATH]", short: "end a mount (default ./.env)", run: runUnmount,
 			long: "Removes the mount at a path, also one whose folder is gone."},
+		{name: "run", args: "--env ENV -- PROGRAM [ARG...]", short: "run a program with an Environment", run: runRun,
+			long: "Runs a program with the variables of an Environment over those that are there; of several\n" +
+				"(--env A --env B) the later wins. The prompt shows the whole command. Its signals, exit\n" +
+				"status and terminal are as without keepmum.\n\n" +
+				"  keepmum run --env acme-dev -- npm start\n\n" +
+				"Concealed values are masked in what the program writes: as they are, in base64, hex, URL and\n" +
+				"JSON form. That hides accidents. It does not stop a program that means to tell: it may write\n" +
+				"to files and connections, or in any other form. Values of fewer than 5 bytes, short numbers\n" +
+				"and words such as \"localhost\" are not masked.",
+			flags: func(f *flag.FlagSet, o *options) {
+				f.Func("env", "`ENV` whose variables the program gets; may be repeated", func(name string) error {
+					o.envs = append(o.envs, name)
+					return nil
+				})
+				f.BoolVar(&o.noMasking, "no-masking", false, "become the program: its output does not pass through keepmum")
+			}},
+		{name: "export", args: "[--dialect D] [--force] ENV", short: "print an Environment, with its values", run: runExport,
+			long: "Prints an Environment as a .env, for a person to see. Each time is asked about. The text is\n" +
+				"in clear from then on, on the screen and wherever it is redirected to. The dialects are those\n" +
+				"of keepmum help mount.",
+			flags: func(f *flag.FlagSet, o *options) {
+				f.StringVar(&o.dialect, "dialect", "", "`D`: how values are quoted")
+				f.BoolVar(&o.force, "force", false, "write to a file or a pipe, too")
+			}},
 		{name: "env", args: "create|rename|delete ENV [NEW]", short: "make, rename or delete an Environment", run: runEnv,
 			long: "keepmum env create ENV\nkeepmum env rename ENV NEW\nkeepmum env delete ENV"},
 		{name: "mcp", short: "the MCP server, started by a client", run: runMCP,
@@ -117,6 +161,7 @@ func init() {
 		{name: "help", args: "[COMMAND]", short: "print this, or the help of a command", run: runHelp,
 			long: "Prints help on standard output."},
 		{name: "reaper", hidden: true, run: func(c *cli, _ []string) error { runReaper(c.in); return nil }},
+		{name: "run-session", hidden: true, run: runSession},
 		{name: "demo-agent", hidden: true, run: runDemoAgent},
 		{name: "demo-reader", hidden: true, run: runDemoReader},
 		{name: "conform-worker", hidden: true, run: runConformWorker},
@@ -149,20 +194,26 @@ func runUnlock(c *cli, args []string) error {
 // the time of the request: the same code, and the passphrase is the yes.
 // [CLI-2] (SPEC §11)
 func (c *cli) withKeeper(method string, args map[string]any, into any) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(),
+		heeded(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)...)
 	defer stop()
 	home, user, err := homeDir()
 	if err != nil {
 		return err
 	}
 	var raw json.RawMessage
-	client, err := dialKeeper(home)
+	conn, err := connectKeeper(home)
 	switch {
 	case err == nil:
+		var to io.ReadWriteCloser = conn
+		if action(method).carriesValues() {
+			to = closedConn{conn}
+		}
+		client := newClient(to)
 		defer client.close()
 		raw, err = c.sendRequest(ctx, client, method, args)
 	case errors.Is(err, errNoKeeper):
-		raw, err = asOwnKeeper(ctx, home, user, method, args)
+		raw, err = c.asOwnKeeper(ctx, home, user, method, args)
 	}
 	if err != nil {
 		return err
@@ -220,7 +271,7 @@ func (ownYes) count() int { return 0 }
 
 // asOwnKeeper opens the vault for one request. It implements the last
 // paragraph of *Keeper and socket* (SPEC §4).
-func asOwnKeeper(ctx context.Context, home, user, method string, args map[string]any) (json.RawMessage, error) {
+func (c *cli) asOwnKeeper(ctx context.Context, home, user, method string, args map[string]any) (json.RawMessage, error) {
 	if err := harden(); err != nil {
 		return nil, err
 	}
@@ -243,6 +294,7 @@ func asOwnKeeper(ctx context.Context, home, user, method string, args map[string
 		return nil, err
 	}
 	defer k.close()
+	c.warn(k)
 	k.asker = ownYes{}
 	self, err := lookup(os.Getpid())
 	if err != nil {
@@ -256,7 +308,15 @@ func asOwnKeeper(ctx context.Context, home, user, method string, args map[string
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(out)
+	return encodeResult(out)
+}
+
+// warn says what the person has to know of the log, which the next save of the
+// vault would hide. [AUD-16] (SPEC §10)
+func (c *cli) warn(k *keeper) {
+	if warning := k.audit.warning(); warning != "" {
+		fmt.Fprintf(c.err, "keepmum: note: %s\n", warning)
+	}
 }
 
 // rekey changes the passphrase. The key of the audit log goes with it, so the

@@ -27,6 +27,7 @@ func (w *world) given(p *person, action, input string, args ...string) (question
 
 // TestSet: how a value is given, and what is kept of it.
 func TestSet(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	for _, c := range []struct{ name, input, makes string }{
@@ -67,6 +68,7 @@ func TestSet(t *testing.T) {
 // TestListJSON: what is concealed [CLI-6], as JSON [CLI-11], with flags where
 // people put them [CLI-8].
 func TestListJSON(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	w.set(p, "acme", "A", "v")
@@ -99,39 +101,10 @@ func TestListJSON(t *testing.T) {
 	}
 }
 
-// TestImportReads: the file is read by the keeper, as it is at the yes, and
-// makes the Environment. [TUL-15] [TUL-16] [CLI-7]
-func TestImportReads(t *testing.T) {
-	w := newWorld(t)
-	p := w.unlock()
-	file := filepath.Join(w.project, ".env")
-	write := func(text string) {
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("BEFORE=1\n")
-	done := make(chan string, 1)
-	go func() {
-		out, errOut, _ := w.done(w.command("import", "acme", file))
-		done <- out + errOut
-	}()
-	if q := p.asked("import"); !strings.Contains(q, "makes the new Environment acme") || strings.Contains(q, "BEFORE") {
-		t.Errorf("the question: %s", q)
-	}
-	write("AFTER=1\nOTHER=2\n")
-	p.presses("o")
-	if said := <-done; !strings.Contains(said, "imported 2 variables") {
-		t.Errorf("import: %s", said)
-	}
-	if out, _, _ := w.answered(p, "list", w.command("list", "acme")); !strings.Contains(out, "AFTER") {
-		t.Errorf("the variables are %q", out)
-	}
-}
-
 // TestImportNotSaved: what cannot be saved, here as it would be too large as
 // text, leaves the file where it is. [TUL-18] [TUL-19]
 func TestImportNotSaved(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	file := filepath.Join(w.project, ".env")
@@ -168,10 +141,10 @@ func TestImportError(t *testing.T) {
 		want     string
 	}{
 		{some, nil, ""},
-		{some, []envProblem{{2, "twice", true}}, ""},
+		{some, []envProblem{{line: 2, text: "twice", warning: true}}, ""},
 		{some, []envProblem{fault(2)}, `cannot import "/x": line 2: bad`},
 		{nil, nil, `cannot import "/x": it holds no variables`},
-		{some, []envProblem{fault(2), {3, "twice", true}, fault(4), fault(5), fault(6), fault(7)},
+		{some, []envProblem{fault(2), {line: 3, text: "twice", warning: true}, fault(4), fault(5), fault(6), fault(7)},
 			`cannot import "/x": line 2: bad; line 4: bad; line 5: bad; and 2 more`},
 	} {
 		got := ""

@@ -48,6 +48,9 @@ func eachCommand(line func(cmd *command, flags []string)) {
 	}
 }
 
+// dialectWords are the values of the one flag that has a list of them.
+func dialectWords() string { return strings.ReplaceAll(dialectNames(), ",", "") }
+
 func bashScript() string {
 	var cases, names strings.Builder
 	eachCommand(func(cmd *command, flags []string) {
@@ -56,7 +59,7 @@ func bashScript() string {
 			fmt.Fprintf(&cases, "    %s) words=%q ;;\n", cmd.name, strings.Join(flags, " "))
 		}
 	})
-	return fmt.Sprintf(bashFrame, strings.TrimSpace(names.String()), cases.String())
+	return fmt.Sprintf(bashFrame, dialectWords(), strings.TrimSpace(names.String()), cases.String())
 }
 
 func zshScript() string {
@@ -67,7 +70,7 @@ func zshScript() string {
 			fmt.Fprintf(&cases, "    %s) compadd -- %s ;;\n", cmd.name, strings.Join(flags, " "))
 		}
 	})
-	return fmt.Sprintf(zshFrame, names.String(), cases.String())
+	return fmt.Sprintf(zshFrame, names.String(), dialectWords(), cases.String())
 }
 
 func fishScript() string {
@@ -76,8 +79,12 @@ func fishScript() string {
 		fmt.Fprintf(&b, "complete -c keepmum -n __fish_use_subcommand -a %s -d %q\n",
 			cmd.name, cmd.short)
 		for _, name := range flags {
-			fmt.Fprintf(&b, "complete -c keepmum -n '__fish_seen_subcommand_from %s' -l %s\n",
-				cmd.name, strings.TrimPrefix(name, "--"))
+			values := ""
+			if name == "--dialect" {
+				values = fmt.Sprintf(" -x -a %q", dialectWords())
+			}
+			fmt.Fprintf(&b, "complete -c keepmum -n '__fish_seen_subcommand_from %s' -l %s%s\n",
+				cmd.name, strings.TrimPrefix(name, "--"), values)
 		}
 	})
 	return b.String()

@@ -11,11 +11,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +28,8 @@ const (
 	levelShould = "should"
 	levelAll    = "all"
 )
+
+const defaultSubject = "keepmum"
 
 const maxJobs = 8 // each has a keeper, whose key derivation takes memory
 
@@ -63,7 +67,7 @@ func (e *noVerdict) Error() string { return e.text }
 func conformFlags(f *flag.FlagSet, o *options) {
 	c := &o.conform
 	jsonFlag(f, o)
-	f.StringVar(&c.subject, "subject", "keepmum",
+	f.StringVar(&c.subject, "subject", defaultSubject,
 		"how to drive the server: `NAME` of a built-in way, or a file")
 	f.Var(&c.run, "run", "only cases whose id matches `REGEX` (repeatable)")
 	f.Var(&c.skip, "skip", "no case whose id matches `REGEX` (repeatable)")
@@ -77,9 +81,16 @@ func conformFlags(f *flag.FlagSet, o *options) {
 	f.StringVar(&c.junit, "junit", "", "write JUnit XML to `FILE` (\"-\": print it)")
 	f.StringVar(&c.markdown, "markdown", "",
 		"write Markdown without times to `FILE` (\"-\": print it)")
-	f.IntVar(&c.jobs, "jobs", 0, "run `N` cases at a time (default: two for each CPU, at most 8)")
+	f.Func("jobs", "run `N` cases at a time (default: two for each CPU, at most 8)", c.setJobs)
 	f.BoolVar(&c.keep, "keep", false, "keep the folders of cases that failed")
 	f.BoolVar(&c.verbose, "verbose", false, "show what was said in cases that failed")
+}
+
+func (o *conformOptions) setJobs(text string) (err error) {
+	if o.jobs, err = strconv.Atoi(text); err != nil || o.jobs < 1 {
+		return errors.New("want a number from 1 on")
+	}
+	return nil
 }
 
 // misuse says what is wrong with the flags and arguments.
@@ -95,8 +106,6 @@ func (o *conformOptions) misuse(c *cli, server []string) error {
 		return fmt.Errorf("unknown level %q: must, should or all", o.level)
 	case prints > 1:
 		return errors.New("one format only can be printed: give the others a file")
-	case o.jobs < 0:
-		return fmt.Errorf("cannot run %d cases at a time", o.jobs)
 	case o.list && (len(server) > 0 || o.tap || o.junit+o.markdown+o.baseline != ""):
 		return errors.New("--list runs nothing: it takes --run, --skip, --level and --json")
 	case !o.list && len(server) == 0:
@@ -145,6 +154,9 @@ func runConform(c *cli, server []string) error {
 	if err != nil {
 		return &usageError{c.command, "conform: " + err.Error()}
 	}
+	if err := s.check(cases, server); err != nil {
+		return &usageError{c.command, fmt.Sprintf("conform: subject file %q: %v", o.subject, err)}
+	}
 	report := newReport(s, o.strict)
 	if report.baseline, err = readBaseline(o.baseline); err != nil {
 		return &noVerdict{err.Error()}
@@ -179,6 +191,8 @@ type listed struct {
 	ID           string   `json:"id"`
 	Level        string   `json:"level"`
 	Requirements []string `json:"requirements"`
+	Needs        []string `json:"needs"`
+	Revisions    []string `json:"revisions"`
 	Title        string   `json:"title"`
 	Why          string   `json:"why"`
 }
@@ -187,7 +201,8 @@ type listed struct {
 func (c *cli) listCases(cases []*conformCase) error {
 	all := make([]listed, len(cases))
 	for i, k := range cases {
-		all[i] = listed{k.id, k.level, append([]string{}, k.requirements...), k.title, k.why}
+		all[i] = listed{k.id, k.level, k.requirements, append([]string{}, k.needs...), k.revisions,
+			k.title, k.why}
 	}
 	return c.print(all, func(w io.Writer) {
 		for _, l := range all {
@@ -204,6 +219,10 @@ func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase,
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM,
 		syscall.SIGHUP)
 	defer stop()
+	defer surviveBrokenPipes()()
+	if _, err := exec.LookPath(server[0]); err != nil {
+		return fmt.Errorf("the server cannot be started: %v", err)
+	}
 	// Short, since a socket's path has at most 104 bytes; and without links,
 	// since a subject may look at its own path.
 	dir, err := os.MkdirTemp("", "km")
@@ -212,10 +231,13 @@ func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase,
 	}
 	r := &conformRun{subject: s, server: absoluteFiles(server), dir: dir, name: c.opt.conform.subject,
 		keep: c.opt.conform.keep, adopts: true, command: workerCommand, grace: workerGrace}
+	defer r.removeAll(c.err)
 	if s.manual() {
 		r.grace = manualGrace
+		if r.person, err = openPerson(); err != nil {
+			return err
+		}
 	}
-	defer r.removeAll(c.err)
 	if r.dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return err
 	}
@@ -224,8 +246,15 @@ func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase,
 	}
 	began := time.Now()
 	show := newShow(c, report)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	show.out, show.err = endsWith{show.out, cancel}, endsWith{show.err, cancel}
 	if err := r.prepare(ctx, show.notes); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("the subject %q cannot be started: %v", s.Name, err)
+		if c.opt.conform.subject == defaultSubject {
+			return fmt.Errorf("%w\nanother server than keepmum needs --subject FILE, which tells how it "+
+				"is started and answered: docs/conformance.md", err)
+		}
+		return err
 	}
 	tasks := conformTasks(s, chosen)
 	show.total = len(tasks)
@@ -234,6 +263,29 @@ func (c *cli) conform(report *conformReport, s *subject, chosen []*conformCase,
 	report.interrupted, report.planned = ctx.Err() != nil, len(tasks)
 	report.elapsed = time.Since(began)
 	return nil
+}
+
+// surviveBrokenPipes keeps the program alive, to clean up, when nobody reads what
+// it writes any more. The signal has to be taken, since a server would inherit
+// that it is ignored; it also comes for pipes to servers that have ended.
+func surviveBrokenPipes() (stop func()) {
+	taken := make(chan os.Signal, 1)
+	signal.Notify(taken, syscall.SIGPIPE)
+	return func() { signal.Stop(taken) }
+}
+
+// endsWith is a writer that ends the run when nobody reads it any more.
+type endsWith struct {
+	io.Writer
+	end func()
+}
+
+func (w endsWith) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		w.end()
+	}
+	return n, err
 }
 
 // absoluteFiles returns a server's command line with the files in it by their

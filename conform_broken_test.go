@@ -39,7 +39,7 @@ func broken(name string) bool { return os.Getenv("KEEPMUM_BROKEN") == name }
 func init() {
 	testOnlyMinLn, testOnlyLn = 4, 4
 	earlyKey = 100 * time.Millisecond
-	testOnlyMaxWait, progressEvery = 4*time.Second, time.Second
+	testOnlyMaxWait, progressEvery = 6*time.Second, time.Second
 	if name := os.Getenv("KEEPMUM_BROKEN"); name != "" {
 		testOnlyEnv = []string{"KEEPMUM_BROKEN=" + name}
 	}
@@ -176,6 +176,7 @@ const lowered = "^vault-two-lines$"
 // fails the cases that are meant for it. With -long the broken ones run every
 // case, and no other may fail; else the first that is named for each.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	all := loadBroken(t)
 	if len(all) < 30 {
 		t.Errorf("there are %d broken subjects, want at least 30", len(all))

@@ -160,6 +160,11 @@ func (c *conformCase) step(line int, text string) error {
 	if v.also != nil {
 		needs = append(slices.Clip(needs), v.also(s)...)
 	}
+	for _, m := range caseVariable.FindAllStringSubmatch(s.rest, -1) {
+		if strings.HasPrefix(m[1], "tool.") || m[1] == "number" {
+			needs = append(slices.Clip(needs), strings.Replace(m[1], ".", ":", 1))
+		}
+	}
 	for _, need := range needs {
 		if !slices.Contains(c.needs, need) {
 			c.needs = append(c.needs, need)

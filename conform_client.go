@@ -24,6 +24,7 @@ type conformClient struct {
 	lastID   int
 	calls    map[string]int // label to id
 	tools    map[int]string // id to the tool's name in SPEC §9.2
+	lists    map[int]bool   // ids of tools/list
 
 	mu       sync.Mutex // guards what follows
 	messages []*received
@@ -58,7 +59,7 @@ func (r *caseRun) startServer(name, program string) (*conformClient, error) {
 		return nil, err
 	}
 	c := &conformClient{r: r, name: name, revision: r.revision, lastID: firstClientID,
-		calls: map[string]int{}, tools: map[int]string{}, grew: make(chan struct{}),
+		calls: map[string]int{}, tools: map[int]string{}, lists: map[int]bool{}, grew: make(chan struct{}),
 		checks: newMessageCheck()}
 	argv := append([]string{relay, "conform-relay", "--"}, r.server...)
 	cmd := exec.Command(argv[0], argv[1:]...)
@@ -193,6 +194,7 @@ func (c *conformClient) request(label, method string, params map[string]json.Raw
 	}
 	c.lastID++
 	c.calls[label] = c.lastID
+	c.lists[c.lastID] = method == "tools/list"
 	return c.write(string(encodeJSON(map[string]any{"jsonrpc": "2.0", "id": c.lastID,
 		"method": method, "params": params})))
 }
@@ -202,12 +204,7 @@ func (c *conformClient) handshake() error {
 	if c.revision == stateless {
 		return nil
 	}
-	if err := c.request("initialize", "initialize", map[string]json.RawMessage{
-		"protocolVersion": encodeJSON(c.revision), "capabilities": json.RawMessage("{}"),
-		"clientInfo": json.RawMessage(`{"name":"conformance","version":"1"}`)}); err != nil {
-		return err
-	}
-	m, err := c.answer("initialize")
+	m, err := c.first()
 	if err != nil {
 		return err
 	}
@@ -215,6 +212,20 @@ func (c *conformClient) handshake() error {
 		return err
 	}
 	return c.write(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+}
+
+// first asks what every server answers, and waits for the answer.
+func (c *conformClient) first() (*received, error) {
+	method, params := "initialize", map[string]json.RawMessage{
+		"protocolVersion": encodeJSON(c.revision), "capabilities": json.RawMessage("{}"),
+		"clientInfo": json.RawMessage(`{"name":"conformance","version":"1"}`)}
+	if c.revision == stateless {
+		method, params = "server/discover", nil
+	}
+	if err := c.request(method, method, params); err != nil {
+		return nil, err
+	}
+	return c.answer(method)
 }
 
 // find waits for the first message not yet taken that fits.
@@ -232,7 +243,7 @@ func (c *conformClient) find(fits func(*received) bool) (*received, error) {
 		}
 		c.mu.Unlock()
 		if ended {
-			return nil, errors.New("the server has ended without an answer")
+			return nil, c.endedEarly()
 		}
 		select {
 		case <-grew:
@@ -240,6 +251,24 @@ func (c *conformClient) find(fits func(*received) bool) (*received, error) {
 			return nil, fmt.Errorf("no answer within %v", c.r.patience())
 		}
 	}
+}
+
+// endedEarly says that the server has ended, and what it said at last.
+func (c *conformClient) endedEarly() error {
+	said := ""
+	if c.proc.endsBy(time.Now().Add(goneWithin)) {
+		said = fmt.Sprintf(" with %d", c.proc.exit)
+	}
+	if text := lastLines(c.proc.err.bytes(), 3); text != "" {
+		said += fmt.Sprintf("; its standard error: %q", last(text, 300))
+	}
+	return errors.New("the server has ended without an answer" + said)
+}
+
+// lastLines returns the last lines of what a process wrote.
+func lastLines(text []byte, n int) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
 // answer waits for the answer to a labelled request.

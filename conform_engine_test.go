@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"reflect"
 	"regexp"
 	"slices"
@@ -33,7 +34,7 @@ func TestParseCase(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.why != "because of this" || len(c.steps) != 2 || c.steps[1].rest != `list_environments {"a": 1}` ||
-		!slices.Equal(c.needs, []string{"socket", "keeper", "tool:list_environments"}) {
+		!slices.Equal(c.needs, []string{"socket", "keeper", "seeded", "tool:list_environments"}) {
 		t.Errorf("parsed %+v", c)
 	}
 	again := strings.Replace(goodCase, "unlock\n", "unlock\nunlock refused x\nunlock confirm\n", 1)
@@ -74,11 +75,33 @@ func TestMatchJSON(t *testing.T) {
 		{`{"c":[1,2,3]}`, true}, {`{"c":[1,2]}`, false}, {`{"c":[1,"..."]}`, true}, {`{"c":[2,"..."]}`, false},
 		{`{"c":[1,2,3,4,"..."]}`, false}, {`{"d":{"e":null}}`, true}, {`{"d":null}`, false},
 		{`{"g":{"$absent":true}}`, true}, {`{"a":{"$absent":true}}`, false},
+		{`{"g":{"$may":1},"a":{"$may":1}}`, true}, {`{"a":{"$may":2}}`, false}, {`{"$only":true,"a":{"$may":1}}`, false},
+		{`{"c":{"$each":"~\\d"}}`, true}, {`{"c":{"$each":1}}`, false}, {`{"d":{"$each":"*"}}`, false},
 		{`{"f":9007199254740993}`, true}, {`{"f":9007199254740992}`, false}, {`[]`, false}, {`"*"`, true},
 	} {
 		err := matchJSON(tt.pattern, json.RawMessage(is))
 		if (err == nil) != tt.want {
 			t.Errorf("matchJSON(%s) = %v, want a match: %v", tt.pattern, err, tt.want)
+		}
+	}
+}
+
+// TestMatchSaysWhy: the reason comes before what is long, and $some tells of the
+// element that came closest.
+func TestMatchSaysWhy(t *testing.T) {
+	long := strings.Repeat("x", 3000)
+	for _, tt := range []struct{ pattern, is, want string }{
+		{`{"a":1}`, `{"b":"` + long + `"}`, "/a is not there, in {"},
+		{`{"a":"` + long + `"}`, `{"a":"` + long + `y"}`, "want \"x"},
+		{`{"$some":[{"name":"b","n":1}]}`, `[{"name":"a","n":1},{"name":"b","n":2},{"m":1}]`, "/1/n is 2, want 1; of 3 elements"},
+		{`{"$some":[{"x":1,"y":2,"z":3}]}`, `[{"x":1},{"x":1,"y":2},{"z":0}]`, "/1/z is not there; of 3 elements"},
+		{`{"$some":["a"]}`, `[]`, "is empty, want an element like \"a\""},
+	} {
+		err := matchJSON(tt.pattern, json.RawMessage(tt.is))
+		row := conformRow{conformResult: conformResult{Status: statusFail,
+			Failures: []string{"line 3, " + cut("reply "+tt.pattern, 120) + ": " + fmt.Sprint(err)}}}
+		if err == nil || !strings.Contains(row.because()[0], tt.want) || strings.Contains(row.because()[0], "characters)") {
+			t.Errorf("%.60s: %v, want %q", tt.pattern, row.because(), tt.want)
 		}
 	}
 }
@@ -209,6 +232,14 @@ func TestConformanceDoc(t *testing.T) {
 			}
 		}
 	}
+	for _, v := range []any{jsonReport{}, jsonRow{}} {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(v)) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if !strings.Contains(doc, `"`+name+`":`) && !strings.Contains(doc, "`"+name+"`") {
+				t.Errorf("docs/conformance.md does not name the member %q of the report", name)
+			}
+		}
+	}
 	set := flag.NewFlagSet("", flag.ContinueOnError)
 	conformFlags(set, &options{})
 	set.VisitAll(func(f *flag.Flag) {
@@ -216,4 +247,30 @@ func TestConformanceDoc(t *testing.T) {
 			t.Errorf("docs/conformance.md does not name the flag --%s", f.Name)
 		}
 	})
+}
+
+// TestConformanceDocExamples: what the document shows of subject files is right.
+func TestConformanceDocExamples(t *testing.T) {
+	cases, err := loadCases()
+	must(t, err)
+	found := 0
+	for _, m := range jsonBlock.FindAllStringSubmatch(strings.ReplaceAll(readDoc(t, "docs/conformance.md"), "\n   ", "\n"), -1) {
+		text := m[1]
+		if strings.HasPrefix(text, `{ "subject"`) {
+			continue
+		}
+		if !strings.Contains(text, `"name": "mine"`) {
+			text = `{ "name": "mine", "revisions": ["2025-06-18"], ` + strings.TrimPrefix(text, "{")
+		}
+		s, err := parseSubject([]byte(text))
+		if err == nil {
+			err = s.check(cases, []string{"serve"})
+		}
+		if found++; err != nil {
+			t.Errorf("%v in\n%s", err, text)
+		}
+	}
+	if found < 3 {
+		t.Errorf("found %d examples", found)
+	}
 }

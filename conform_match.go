@@ -13,8 +13,9 @@ import (
 // difference. The pattern is a subset: an object may have more members than it
 // names, unless it has "$only":true. "*" is anything that is there, a string
 // that begins with ~ a regular expression, {"$absent":true} a member that must
-// not be there, "..." at the end of an array any further elements, and
-// {"$some":[…]} an array in which each of these is somewhere.
+// not be there, {"$may":…} one that may be missing, "..." at the end of an array
+// any further elements, {"$some":[…]} an array in which each of these is
+// somewhere, and {"$each":…} one of which every element is like this.
 func matchJSON(pattern string, got json.RawMessage) error {
 	var want, is any
 	if err := decodeAny([]byte(pattern), &want); err != nil {
@@ -24,7 +25,7 @@ func matchJSON(pattern string, got json.RawMessage) error {
 		return fmt.Errorf("%q is no JSON: %v", cut(string(got), 200), err)
 	}
 	if err := matchValue("", want, is); err != nil {
-		return fmt.Errorf("%w, in %s", err, cut(string(got), 1000))
+		return fmt.Errorf("%w, in %s", err, cut(string(got), 400))
 	}
 	return nil
 }
@@ -88,6 +89,9 @@ func matchObject(at string, want map[string]any, is any) error {
 	if some, ok := want["$some"].([]any); ok {
 		return matchSome(at, some, is)
 	}
+	if each, ok := want["$each"]; ok {
+		return matchEach(at, each, is)
+	}
 	object, ok := is.(map[string]any)
 	if !ok {
 		return mismatch(at, want, is)
@@ -102,40 +106,51 @@ func matchObject(at string, want map[string]any, is any) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		value, there := object[name]
-		if rule, ok := want[name].(map[string]any); ok && rule["$absent"] == true {
-			if there {
-				return fmt.Errorf("%s/%s is there", at, name)
-			}
-			continue
-		}
-		if !there {
-			return fmt.Errorf("%s/%s is not there", at, name)
-		}
-		if err := matchValue(at+"/"+name, want[name], value); err != nil {
+		if err := matchMember(at+"/"+name, want[name], object, name); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// matchMember compares a member that must be there, may be, or must not.
+func matchMember(at string, want any, object map[string]any, name string) error {
+	value, there := object[name]
+	rule, _ := want.(map[string]any)
+	may, optional := rule["$may"]
+	switch {
+	case rule["$absent"] == true && there:
+		return fmt.Errorf("%s is there", at)
+	case rule["$absent"] == true || optional && !there:
+		return nil
+	case optional:
+		return matchValue(at, may, value)
+	case !there:
+		return fmt.Errorf("%s is not there", at)
+	}
+	return matchValue(at, want, value)
+}
+
 // matchSome wants each pattern matched by some element, in whatever order. It
-// tells how the element that came closest differs: of one with the same name.
+// tells how the element that came closest differs.
 func matchSome(at string, want []any, is any) error {
 	array, ok := is.([]any)
 	if !ok {
 		return mismatch(at, want, is)
 	}
 	for _, w := range want {
-		found := mismatch(at, w, is)
+		found := fmt.Errorf("%s is empty, want an element like %s", at, cut(string(encodeJSON(w)), 200))
+		best := -1
 		for i, element := range array {
 			err := matchValue(fmt.Sprintf("%s/%d", at, i), w, element)
 			if err == nil {
 				found = nil
 				break
 			}
-			if name := nameOf(w); name != "" && name == nameOf(element) {
-				found = err
+			if near := closeness(w, element); near > best {
+				best = near
+				found = fmt.Errorf("%w; of %d elements this comes closest to %s", err, len(array),
+					cut(string(encodeJSON(w)), 200))
 			}
 		}
 		if found != nil {
@@ -145,10 +160,39 @@ func matchSome(at string, want []any, is any) error {
 	return nil
 }
 
-func nameOf(value any) string {
-	object, _ := value.(map[string]any)
-	name, _ := object["name"].(string)
-	return name
+// closeness is how much of a pattern a value has. A name outweighs all.
+func closeness(want, is any) (near int) {
+	pattern, ok := want.(map[string]any)
+	if !ok {
+		if matchValue("", want, is) == nil {
+			return 1
+		}
+		return 0
+	}
+	object, _ := is.(map[string]any)
+	for name := range pattern {
+		if value, there := object[name]; there {
+			near += 1 + closeness(pattern[name], value)
+			if name == "name" && matchValue("", pattern[name], value) == nil {
+				near += 1000
+			}
+		}
+	}
+	return near
+}
+
+// matchEach wants every element to match.
+func matchEach(at string, want, is any) error {
+	array, ok := is.([]any)
+	if !ok || len(array) == 0 {
+		return mismatch(at, []any{want, "..."}, is)
+	}
+	for i, element := range array {
+		if err := matchValue(fmt.Sprintf("%s/%d", at, i), want, element); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func matchArray(at string, want []any, is any) error {

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,11 @@ type messageCheck struct {
 
 	mu         sync.Mutex // guards what follows, and revision
 	open       map[string][]*openRequest
-	unreadable int  // lines that an error without an id may be about
-	stateless  bool // a request has said its own revision
+	refused    map[string]int // how many open ones of an id have got an error
+	unreadable int            // lines that an error without an id may be about
+	stateless  bool           // a request has said its own revision
+	batches    int            // arrays that may be answered after another initialize is
+	batched    bool           // a revision with arrays was agreed on
 	asked      map[string]bool
 	tools      map[string]*schemaNode // output schemas, by revision and tool
 }
@@ -43,7 +47,7 @@ type openRequest struct {
 // newMessageCheck follows a connection from its beginning.
 func newMessageCheck() *messageCheck {
 	return &messageCheck{open: map[string][]*openRequest{}, asked: map[string]bool{},
-		tools: map[string]*schemaNode{}}
+		refused: map[string]int{}, tools: map[string]*schemaNode{}}
 }
 
 // sent takes one line that the client has written, with or without its end.
@@ -73,6 +77,7 @@ func (c *messageCheck) noteBatch(parts []json.RawMessage) {
 	if c.revision != "" && c.revision != batching {
 		return
 	}
+	c.batches++
 	for _, part := range parts {
 		c.note(part)
 	}
@@ -168,12 +173,14 @@ func (c *messageCheck) received(line []byte) (faults []error) {
 	case map[string]any:
 		tell(c.message(value))
 	case []any:
-		if c.revision != batching || len(value) == 0 {
+		late := c.batched && c.batches > 0
+		if c.revision != batching && !late || len(value) == 0 {
 			tell(errors.New("an array: only 2025-03-26 has them, with one message or more"))
 			break
 		}
+		c.batches = max(c.batches-1, 0)
 		for _, part := range value {
-			tell(c.batched(part))
+			tell(c.batchPart(part))
 		}
 	default:
 		if err == nil {
@@ -184,8 +191,8 @@ func (c *messageCheck) received(line []byte) (faults []error) {
 	return faults
 }
 
-// batched is one part of an array, which answers a batch and holds nothing else.
-func (c *messageCheck) batched(part any) error {
+// batchPart is one part of an array, which answers a batch and holds nothing else.
+func (c *messageCheck) batchPart(part any) error {
 	m, ok := part.(map[string]any)
 	if _, call := m["method"]; !ok || call {
 		return errors.New("something in an array that is no answer")
@@ -227,30 +234,48 @@ func (c *messageCheck) revisionOf(r *openRequest) string {
 	return c.revision
 }
 
-// take finds the request that an answer is for, which is then answered. An id
-// used twice at once is refused by an error, so that is the later one's.
-func (c *messageCheck) take(id any, failure bool) (*openRequest, error) {
+// answered finds the request that an answer is for. Where an id was used again
+// before it was answered, that may be any of them: it is the first that the
+// answer fits, and an error, which fits all, only takes away from their number.
+func (c *messageCheck) answered(id any, failure bool, fits func(*openRequest) error) error {
 	key := idKey(id)
 	if key == "" {
-		return nil, errors.New("the id is no string and no integer")
+		return errors.New("the id is no string and no integer")
 	}
 	open, known := c.open[key]
 	if !known {
-		return nil, errors.New("an answer to an id that was not requested")
+		return errors.New("an answer to an id that was not requested")
 	}
 	if len(open) == 0 {
-		return nil, errors.New("an answer to an id that has been answered")
+		return errors.New("an answer to an id that has been answered")
 	}
-	alive := func(r *openRequest) bool { return !r.cancelled }
-	i := max(slices.IndexFunc(open, alive), 0)
-	for later := i + 1; failure && later < len(open); later++ {
-		if alive(open[later]) {
-			i = later
+	slices.SortStableFunc(open, func(a, b *openRequest) int { return cmp.Compare(a.late(), b.late()) })
+	err := fits(open[0])
+	i := 0
+	for other := 1; err != nil && other < len(open); other++ {
+		if fits(open[other]) == nil {
+			i, err = other, nil
 		}
 	}
-	r := open[i]
-	c.open[key] = slices.Delete(open, i, i+1)
-	return r, nil
+	if failure {
+		c.refused[key]++
+	} else {
+		open = slices.Delete(open, i, i+1)
+	}
+	if len(open) == c.refused[key] {
+		open = nil
+		delete(c.refused, key)
+	}
+	c.open[key] = open
+	return err
+}
+
+// late sorts what is cancelled, and so need not be answered, behind the rest.
+func (r *openRequest) late() int {
+	if r.cancelled {
+		return 1
+	}
+	return 0
 }
 
 // errorAnswer checks an error. Only where the id could not be read it may be
@@ -258,11 +283,9 @@ func (c *messageCheck) take(id any, failure bool) (*openRequest, error) {
 func (c *messageCheck) errorAnswer(m map[string]any) error {
 	code, _ := objectAt(m, "error")["code"].(json.Number)
 	if m["id"] != nil {
-		r, err := c.take(m["id"], true)
-		if err != nil {
-			return err
-		}
-		return c.validError(m, code, c.revisionOf(r))
+		return c.answered(m["id"], true, func(r *openRequest) error {
+			return c.validError(m, code, c.revisionOf(r))
+		})
 	}
 	if code != "-32700" && code != "-32600" {
 		return errors.New("an error without an id that is not -32700 or -32600")
@@ -306,12 +329,13 @@ func (c *messageCheck) validError(m map[string]any, code json.Number, revision s
 	return nil
 }
 
-// resultAnswer checks a result by the method that it answers.
+// resultAnswer checks a result.
 func (c *messageCheck) resultAnswer(m map[string]any) error {
-	r, err := c.take(m["id"], false)
-	if err != nil {
-		return err
-	}
+	return c.answered(m["id"], false, func(r *openRequest) error { return c.resultTo(r, m) })
+}
+
+// resultTo checks a result by the method that it answers.
+func (c *messageCheck) resultTo(r *openRequest, m map[string]any) error {
 	if r.method == "" {
 		return errors.New("a result for what was no request")
 	}
@@ -354,6 +378,7 @@ func (c *messageCheck) resultOf(r *openRequest, revision string, result map[stri
 	switch r.method {
 	case "initialize":
 		c.revision = revision
+		c.batched = c.batched || revision == batching
 	case "tools/list":
 		return c.listed(revision, result)
 	case "tools/call":

@@ -159,6 +159,9 @@ func TestMessagesEnvelope(t *testing.T) {
 func TestMessagesIDs(t *testing.T) {
 	waits := sessionAsking(legacy[3], "tools/call", `"name":"t"`)
 	ping := sessionAsking(legacy[3], "ping", "")
+	listen := sessionAsking(modern, "subscriptions/listen", `"notifications":{}`)
+	list := sessionAsking(modern, "tools/list", "")
+	tools := answerWith(`"tools":[],"ttlMs":0,"cacheScope":"public"` + withComplete)
 	checkMessages(t, []messageCase{
 		{"no id", ping, `{"jsonrpc":"2.0","result":{}}`, "the id is no string and no integer"},
 		{"a fraction", ping, `{"jsonrpc":"2.0","id":1.0,"result":{}}`, "the id is no string and no integer"},
@@ -168,6 +171,11 @@ func TestMessagesIDs(t *testing.T) {
 		{"a result, then an error", ping + "< " + answerEmpty, answerNoMethod, "has been answered"},
 		{"asked twice", ping + "> " + `{"jsonrpc":"2.0","id":1,"method":"x"}` + "\n< " + answerNoMethod, answerEmpty, ""},
 		{"asked twice, and the first is answered", ping + `> {"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}`, answerEmpty, ""},
+		{"no request, then one", "> {\"id\":1}\n" + list, tools, ""},
+		{"the first refused, the second answered", listen + list + "< " + failWith("-32602", ""), tools, ""},
+		{"the second refused, the first answered", list + listen + "< " + failWith("-32602", ""), tools, ""},
+		{"both refused, and one answered", listen + list + "< " + failWith("-32602", "") + "\n< " + failWith("-32602", ""), tools, "has been answered"},
+		{"asked twice, and neither has this answer", listen + list, answerEmpty, "required: member"},
 		{"asked again", ping + "< " + answerEmpty + "\n" + `> {"jsonrpc":"2.0","id":1,"method":"ping"}`, answerEmpty, ""},
 		{"a notification answered", sessionOf(legacy[3]), answerEmpty, "not requested"},
 		{"an escaped id", sessionOf(legacy[3]) + `> {"jsonrpc":"2.0","id":"é","method":"ping"}`, `{"jsonrpc":"2.0","id":"\u00e9","result":{}}`, ""},
@@ -269,7 +277,7 @@ func TestMessagesTools(t *testing.T) {
 
 // TestMessagesBatches: arrays, which 2025-03-26 alone has.
 func TestMessagesBatches(t *testing.T) {
-	ping := sessionAsking(legacy[3], "ping", "")
+	ping, one := sessionAsking(legacy[3], "ping", ""), `> [{"jsonrpc":"2.0","id":1,"method":"ping"}]`
 	checkMessages(t, []messageCase{
 		{"a batch", sessionOf(batching) + `> [{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":2,"method":"ping"}]`,
 			`[` + answerEmpty + `,{"jsonrpc":"2.0","id":2,"result":{}}]`, ""},
@@ -279,6 +287,9 @@ func TestMessagesBatches(t *testing.T) {
 		{"answered twice in an array", sessionAsking(batching, "ping", ""), `[` + answerEmpty + `,` + answerEmpty + `]`, "has been answered"},
 		{"no answer in an array", sessionAsking(batching, "ping", ""), `[{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}]`, "no answer"},
 		{"a number in an array", sessionAsking(batching, "ping", ""), `[1]`, "no answer"},
+		{"a batch answered late", sessionOf(batching) + one + "\n" + sessionOf(legacy[2]), `[` + answerEmpty + `]`, ""},
+		{"another array then", sessionOf(batching) + one + "\n" + sessionOf(legacy[2]) + `< [` + answerEmpty + "]\n" + strings.NewReplacer("[", "", "]", "").Replace(one),
+			`[` + answerEmpty + `]`, "only 2025-03-26"},
 		{"a batch refused", sessionOf(batching) + `> []`, answerUnread, ""},
 	})
 }
@@ -306,6 +317,7 @@ func TestMessagesNotices(t *testing.T) {
 		{"progress in the request's revision", sessionOf(legacy[0]) + strings.Replace(sessionAsking(modern, "tools/call",
 			`"name":"t"`), `"_meta":{`, `"_meta":{"progressToken":"p",`, 1), progressWith(`"p"`, `1,"message":1`), `at "/params/message": type`},
 		{"acknowledged", listen, tagWith("subscriptions/acknowledged", "1", `,"notifications":{}`), ""},
+		{"the second of an id acknowledged", strings.Replace(listen, modern, legacy[3], 1) + listen, tagWith("subscriptions/acknowledged", "1", `,"notifications":{}`), ""},
 		{"acknowledged twice", listen + "< " + tagWith("subscriptions/acknowledged", "1", `,"notifications":{}`),
 			tagWith("subscriptions/acknowledged", "1", `,"notifications":{}`), "first, and once"},
 		{"acknowledged too late", listen, tagWith("tools/list_changed", "1", ""), "first, and once"},

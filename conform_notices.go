@@ -82,6 +82,7 @@ func (c *messageCheck) notification(m map[string]any) error {
 func (c *messageCheck) progressOf(params map[string]any) (*openRequest, error) {
 	token := idKey(params["progressToken"])
 	progress, isNumber := params["progress"].(json.Number)
+	err := errors.New("progress with a token that no open request gave")
 	for _, open := range c.open {
 		for _, r := range open {
 			if token == "" || r.token != token {
@@ -89,26 +90,31 @@ func (c *messageCheck) progressOf(params map[string]any) (*openRequest, error) {
 			}
 			if isNumber && r.progress != "" &&
 				parseDecimal(progress).compare(parseDecimal(r.progress)) <= 0 {
-				return nil, errors.New("progress that does not increase")
+				err = errors.New("progress that does not increase")
+				continue // a token that was given twice may be the other's
 			}
 			r.progress = progress
 			return r, nil
 		}
 	}
-	return nil, errors.New("progress with a token that no open request gave")
+	return nil, err
 }
 
 // subscriptionOf finds the subscription that a notification belongs to. The
 // acknowledgement comes first, and once.
 func (c *messageCheck) subscriptionOf(id any, method string) (*openRequest, error) {
 	open := c.open[idKey(id)]
+	acknowledges := method == "notifications/subscriptions/acknowledged"
+	listens := func(r *openRequest) bool { return r.method == "subscriptions/listen" }
 	i := slices.IndexFunc(open, func(r *openRequest) bool {
-		return r.method == "subscriptions/listen"
+		return listens(r) && r.acknowledged != acknowledges && c.revisionOf(r) == modern
 	})
+	if i < 0 {
+		i = slices.IndexFunc(open, listens)
+	}
 	if i < 0 {
 		return nil, errors.New("a notification of a subscription that does not exist")
 	}
-	acknowledges := method == "notifications/subscriptions/acknowledged"
 	if acknowledges == open[i].acknowledged {
 		return nil, errors.New("a subscription is acknowledged first, and once")
 	}

@@ -11,6 +11,9 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // questioner is how questions of a subject are read and answered.
@@ -21,13 +24,16 @@ type questioner interface {
 }
 
 // conformQuestion is one question as the person sees it.
-type conformQuestion struct{ text, action string }
+type conformQuestion struct{ text, action, number string }
 
 // questionOf reads a question by the subject's pattern.
 func questionOf(pattern *regexp.Regexp, groups []string) conformQuestion {
 	q := conformQuestion{text: groups[0]}
 	if at := pattern.SubexpIndex("action"); at > 0 {
 		q.action = groups[at]
+	}
+	if at := pattern.SubexpIndex("number"); at > 0 {
+		q.number = groups[at]
 	}
 	return q
 }
@@ -122,9 +128,12 @@ func (a *commandQuestioner) run(argv []string, answer string, until time.Time) (
 		return "", err
 	}
 	late := time.AfterFunc(time.Until(until), func() { cmd.Process.Kill() })
-	defer late.Stop()
-	if err := cmd.Wait(); err != nil {
-		return "", fmt.Errorf("%q: %w: %s", argv, err, last(out.String(), 300))
+	err = cmd.Wait()
+	if inTime := late.Stop(); err != nil && !inTime {
+		return "", fmt.Errorf("the command %q did not end within its time", cut(strings.Join(argv, " "), 80))
+	}
+	if err != nil {
+		return "", fmt.Errorf("the command %q: %w: %q", cut(strings.Join(argv, " "), 80), err, last(out.String(), 300))
 	}
 	return out.String(), nil
 }
@@ -146,18 +155,35 @@ func (a *manualQuestioner) answer(_ conformQuestion, answer string, _ time.Time)
 
 func (a *manualQuestioner) pending() string { return "" }
 
-// tellPerson shows a line on the terminal and waits for Enter; "s" means that it
-// could not be done.
-func tellPerson(text string) error {
+// personFile is the descriptor under which a worker gets the person's terminal.
+const personFile = 3
+
+// openPerson opens the terminal of the person who runs the suite. A worker has a
+// session of its own, in which /dev/tty is another or none, so it gets this one;
+// and on macOS /dev/tty stays what it is in the session that uses it.
+func openPerson() (*os.File, error) {
+	flags, err := unix.FcntlInt(os.Stdin.Fd(), unix.F_GETFL, 0)
+	if err == nil && flags&unix.O_ACCMODE == unix.O_RDWR && term.IsTerminal(int(os.Stdin.Fd())) {
+		return os.Stdin, nil
+	}
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return faultf("this subject needs a person at a terminal: %v", err)
+		return nil, fmt.Errorf("this subject needs a person at a terminal: %v", err)
 	}
-	defer tty.Close()
-	fmt.Fprintf(tty, "\a>> %s\n   Enter when it is done, s and Enter if it cannot be done: ", cleanLines(text))
-	line, err := bufio.NewReader(tty).ReadString('\n')
+	return tty, nil
+}
+
+// tellPerson shows a line on the terminal and waits for Enter; "s" means that it
+// could not be done.
+func (r *caseRun) tellPerson(text string) error {
+	if r.person == nil {
+		return faultf("this subject needs a person at a terminal")
+	}
+	r.note("told the person: %s", text)
+	fmt.Fprintf(r.person, "\a>> %s\n   Enter when it is done, s and Enter if it cannot be done: ", cleanLines(text))
+	line, err := bufio.NewReader(r.person).ReadString('\n')
 	if err != nil {
-		return err
+		return faultf("the person at the terminal has gone: %v", err)
 	}
 	if strings.TrimSpace(line) == "s" {
 		return fmt.Errorf("the person could not do it: %s", text)
@@ -183,7 +209,7 @@ func (r *caseRun) newQuestioner() questioner {
 	case a.Kind == "command":
 		return &commandQuestioner{r}
 	case a.Kind == "manual":
-		return &manualQuestioner{tell: tellPerson}
+		return &manualQuestioner{tell: r.tellPerson}
 	}
 	return nil
 }

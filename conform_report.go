@@ -18,7 +18,7 @@ import (
 
 const (
 	reportWidth  = 80   // columns of folded text
-	failureWidth = 400  // columns of one line of a failure
+	failureWidth = 1200 // columns of one line of a failure
 	saidWidth    = 2000 // columns of one line of a transcript
 )
 

@@ -76,6 +76,8 @@ type conformRun struct {
 	mu   sync.Mutex // held while a worker is started, and while orphans end
 	ours map[int]bool
 
+	person *os.File // the terminal of the person who is told what to do
+
 	tell sync.Mutex // held while the watch is told
 	kept bool
 }
@@ -116,7 +118,7 @@ func (r *conformRun) prepare(ctx context.Context, progress io.Writer) (err error
 	}
 	stop := context.AfterFunc(ctx, func() { endDescendants(os.Getpid(), nil) })
 	defer stop()
-	r.shared, err = r.subject.prepare(shared, r.server, progress)
+	r.shared, err = r.subject.prepare(shared, r.server, r.person, progress)
 	r.ours = map[int]bool{}
 	for _, pid := range descendantsOf(os.Getpid(), nil) {
 		r.ours[pid] = true // what was left running is meant to
@@ -189,6 +191,9 @@ func (r *conformRun) work(ctx context.Context, task conformTask, dir string) con
 	cmd := r.command()
 	out, errs := &capped{limit: workerOutput}, &capped{limit: workerErrors}
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = out, errs, workerLinger
+	if r.person != nil {
+		cmd.ExtraFiles = []*os.File{r.person} // personFile
+	}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return task.result(statusError, err.Error())
@@ -201,7 +206,7 @@ func (r *conformRun) work(ctx context.Context, task conformTask, dir string) con
 	go func() {
 		// A worker that is dead or does not read shows below.
 		stdin.Write(encodeJSON(workerInput{Case: task.id, Revision: task.revision, Subject: r.name,
-			Server: r.server, Dir: dir, Shared: r.shared}))
+			Server: r.server, Dir: dir, Shared: r.shared, Person: r.person != nil}))
 		ended <- cmd.Wait()
 	}()
 	late := time.NewTimer(limit)

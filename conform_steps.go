@@ -27,7 +27,7 @@ var verbs map[string]verb
 
 func init() {
 	verbs = map[string]verb{
-		"unlock": {needs: []string{"keeper"}, also: needsChanged, run: (*caseRun).doUnlock},
+		"unlock": {needs: []string{"keeper"}, also: needsUnlock, run: (*caseRun).doUnlock},
 		"lock":   {needs: []string{"lock"}, run: func(r *caseRun, _ caseStep) error { return r.lockKeeper() }},
 		"begin":  {needs: []string{"terminal"}, also: needsBegun, run: (*caseRun).doBegin},
 		"hangup": {needs: []string{"terminal"}, run: (*caseRun).doHangup},
@@ -54,7 +54,7 @@ func init() {
 		"notify":  {run: (*caseRun).doNotify},
 		"cancel":  {run: (*caseRun).doCancel},
 		"notice":  {run: (*caseRun).doNotice},
-		"repeat":  {run: (*caseRun).doRepeat},
+		"repeat":  {also: needsRepeated, run: (*caseRun).doRepeat},
 		">":       {run: (*caseRun).doSend},
 		"<":       {run: (*caseRun).doReceive},
 		"bytes":   {run: (*caseRun).doBytes},
@@ -110,13 +110,16 @@ func needsCommand(s caseStep) []string {
 	return nil
 }
 
-// needsChanged: a subject that does not ask about another policy can be started
+// needsUnlock: a subject that does not ask about another policy can be started
 // by "unlock confirm" all the same.
-func needsChanged(s caseStep) []string {
-	if s.rest == "decline" || s.rest == "silence" {
-		return []string{"changed"}
+func needsUnlock(s caseStep) []string {
+	switch word, _, _ := strings.Cut(s.rest, " "); word {
+	case "decline", "silence":
+		return []string{"seeded", "changed"}
+	case "refused":
+		return []string{"seeded", "process"}
 	}
-	return nil
+	return []string{"seeded"}
 }
 
 func needsTool(s caseStep) []string {
@@ -149,6 +152,12 @@ func needsInner(s caseStep) []string {
 		return v.needs
 	}
 	return append(slices.Clip(v.needs), v.also(s.inner())...)
+}
+
+// needsRepeated: repeat N STEP.
+func needsRepeated(s caseStep) []string {
+	_, s.rest, _ = strings.Cut(s.rest, " ")
+	return needsInner(s)
 }
 
 // label takes a leading "name:" off.

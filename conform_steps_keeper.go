@@ -27,9 +27,9 @@ func (r *caseRun) doBegin(s caseStep) error {
 func needsBegun(s caseStep) []string {
 	command, _, _ := strings.Cut(s.rest, " ")
 	if command == "" {
-		return []string{"keeper"}
+		return []string{"keeper", "seeded"}
 	}
-	return []string{"command:" + command}
+	return []string{"seeded", "command:" + command}
 }
 
 // doHangup closes the keeper's terminal.

@@ -198,6 +198,9 @@ func (r *caseRun) doRequest(s caseStep) error {
 	if err != nil {
 		return err
 	}
+	if method == "tools/call" {
+		params = r.sub.callParams(params)
+	}
 	return c.request(name, method, params)
 }
 
@@ -214,6 +217,9 @@ func (r *caseRun) doReply(s caseStep) error {
 	m, err := c.answer(name)
 	if err != nil {
 		return err
+	}
+	if c.lists[c.calls[name]] {
+		return matchJSON(pattern, r.sub.listBack(m.raw))
 	}
 	return matchJSON(pattern, m.raw)
 }

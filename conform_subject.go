@@ -1,20 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"embed"
-	"encoding/json"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
-
-//go:embed conform/subjects/*.json
-var subjectFiles embed.FS
 
 // stateless is the revision without a handshake; all before have one.
 const stateless = "2026-07-28"
@@ -91,68 +80,10 @@ type subjectTool struct {
 	Arguments, Results map[string]string
 }
 
-// loadSubject reads a subject file, one of ours by its name.
-func loadSubject(name string) (*subject, error) {
-	raw, err := subjectFiles.ReadFile("conform/subjects/" + name + ".json")
-	if err != nil {
-		raw, err = os.ReadFile(name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("no subject file %q; there is %s", name, strings.Join(subjectNames(), ", "))
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	s := &subject{}
-	if err := d.Decode(s); err != nil {
-		return nil, faultf("subject file %q: %v", name, err)
-	}
-	if s.Name == "" || len(s.Revisions) == 0 {
-		return nil, faultf("subject file %q: name and revisions must be there", name)
-	}
-	slices.Sort(s.Revisions)
-	return s, s.patterns()
-}
-
-func subjectNames() (names []string) {
-	files, _ := fs.Glob(subjectFiles, "conform/subjects/*.json")
-	for _, f := range files {
-		names = append(names, strings.TrimSuffix(filepath.Base(f), ".json"))
-	}
-	return names
-}
-
-// patterns checks all regular expressions, so that later ones cannot fail.
-func (s *subject) patterns() error {
-	all := append(slices.Clone(s.Leaves), s.Screen...)
-	if k := s.Keeper; k != nil {
-		all = append(all, k.Ready)
-		for _, step := range append(slices.Clone(k.First), k.Again...) {
-			all = append(all, step.See)
-		}
-		if k.Changed != nil {
-			all = append(all, k.Changed.Question)
-		}
-	}
-	if a := s.Approve; a != nil {
-		all = append(all, a.Question, a.Withdrawn, a.Value, a.Passphrase, a.Agent)
-		for _, p := range a.Offers {
-			all = append(all, p)
-		}
-	}
-	for _, p := range all {
-		if _, err := regexp.Compile(p); err != nil {
-			return faultf("subject %s: %v", s.Name, err)
-		}
-	}
-	return nil
-}
-
 // runs returns the revisions in which a case runs, or why it does not.
 func (s *subject) runs(c *conformCase) (revisions []string, skip string) {
-	for _, need := range c.needs {
-		if why := s.lacks(need); why != "" {
-			return nil, why
-		}
+	if why := s.lacksAny(c.needs); why != "" {
+		return nil, why
 	}
 	var legacy []string
 	for _, r := range s.Revisions {
@@ -211,11 +142,17 @@ func (s *subject) lacks(need string) string {
 	case "question":
 		met = a != nil && a.Kind != "manual"
 	case "answer":
-		met = a != nil && (a.Answers[name] != "" || a.Kind == "manual")
+		met = a != nil && a.gives(name) && (name != "values" || a.Value != "" && k != nil && k.Terminal)
 	case "withdrawn":
-		met = a != nil && a.Withdrawn != ""
+		met = a != nil && a.Withdrawn != "" && k != nil && k.Manual == ""
 	case "passphrase":
-		met = a != nil && a.Passphrase != ""
+		met = a != nil && a.Passphrase != "" && k != nil && k.Terminal
+	case "number":
+		met = a != nil && strings.Contains(a.Question, "(?P<number>")
+	case "seeded":
+		return s.lacksSeeds()
+	case "tools":
+		return s.lacksTools()
 	case "seed":
 		met = s.Seed != nil && s.Seed.Set != nil
 	case "policy":
@@ -236,35 +173,43 @@ func (s *subject) lacks(need string) string {
 	return "lacks " + need
 }
 
-// tool returns the subject's names for a tool.
-func (s *subject) tool(name string) *subjectTool {
-	t := s.Tools[name]
-	if t == nil {
-		t = &subjectTool{}
+// gives reports whether an answer can be given. A person can be told any that
+// is no key, unless the file says which there are.
+func (a *subjectApprove) gives(answer string) bool {
+	if a.Kind == "manual" && len(a.Answers) == 0 {
+		return slices.Contains(subjectAnswers[:personAnswers], answer)
 	}
-	if t.Name == "" {
-		return &subjectTool{Name: name, Arguments: t.Arguments, Results: t.Results}
-	}
-	return t
+	return a.Answers[answer] != ""
 }
 
-// renamed returns an object with its members renamed, from the specification's
-// names to the subject's or back.
-func renamed(object map[string]json.RawMessage, names map[string]string, back bool) map[string]json.RawMessage {
-	out := make(map[string]json.RawMessage, len(object))
-	for name, value := range object {
-		for ours, theirs := range names {
-			if back {
-				ours, theirs = theirs, ours
-			}
-			if name == ours {
-				name = theirs
-				break
-			}
-		}
-		out[name] = value
+// lacksSeeds returns why the values that every case finds cannot get in.
+func (s *subject) lacksSeeds() string {
+	if s.Seed == nil {
+		return "lacks seed"
 	}
-	return out
+	needs := []string{"approve", "answer:once", "tool:authenticate", "tool:list_environments"}
+	if s.Seed.Tools {
+		needs = append(needs, "tool:create_environment", "tool:append_variables")
+	}
+	return s.lacksAny(needs)
+}
+
+// lacksTools returns which of the tools is not there.
+func (s *subject) lacksTools() string {
+	var needs []string
+	for _, t := range tools {
+		needs = append(needs, "tool:"+t.name)
+	}
+	return s.lacksAny(needs)
+}
+
+func (s *subject) lacksAny(needs []string) string {
+	for _, need := range needs {
+		if why := s.lacks(need); why != "" {
+			return why
+		}
+	}
+	return ""
 }
 
 // manual reports whether a person has to do what the suite tells.

@@ -78,6 +78,8 @@ func TestConformMisuse(t *testing.T) {
 	if err := os.WriteFile(faulty, []byte("a-case without a reason\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	typo := filepath.Join(dir, "typo.json")
+	must(t, os.WriteFile(typo, []byte(`{"name": "x", "revisions": ["2025-06-18"], "seeds": {}}`), 0o600))
 	for _, test := range []struct {
 		args []string
 		want string
@@ -87,7 +89,10 @@ func TestConformMisuse(t *testing.T) {
 		{[]string{"--level", "may", "--", "x"}, `unknown level "may"`},
 		{[]string{"--run", "(", "--", "x"}, "missing closing"},
 		{[]string{"--run", "^no such case$", "--", "x"}, "no case is chosen"},
-		{[]string{"--jobs", "-1", "--", "x"}, "-1 cases"},
+		{[]string{"--jobs", "-1", "--", "x"}, "want a number from 1"},
+		{[]string{"--jobs", "0", "--", "x"}, "want a number from 1"},
+		{[]string{"--subject", typo, "--", "x"}, `unknown member "seeds"`},
+		{[]string{"--", "no-such-program"}, "the server cannot be started"},
 		{[]string{"--json", "--tap", "--", "x"}, "one format only"},
 		{[]string{"--markdown", "-", "--junit", "-", "--", "x"}, "one format only"},
 		{[]string{"--list", "--", "x"}, "--list runs nothing"},
@@ -132,7 +137,8 @@ func TestConformList(t *testing.T) {
 		if f := strings.Fields(lines[i]); f[0] != c.id || f[1] != c.level || !slices.Equal(f[2:2+len(c.requirements)], c.requirements) {
 			t.Errorf("%q for %+v", lines[i], c)
 		}
-		if l := all[i]; l.ID != c.id || l.Level != c.level || l.Title != c.title || !slices.Equal(l.Requirements, c.requirements) {
+		if l := all[i]; l.ID != c.id || l.Level != c.level || l.Title != c.title || !slices.Equal(l.Requirements, c.requirements) ||
+			!slices.Equal(l.Needs, c.needs) || !slices.Equal(l.Revisions, c.revisions) {
 			t.Errorf("%+v for %+v", l, c)
 		}
 	}

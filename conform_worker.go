@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -36,12 +38,15 @@ func newCanary() string { return "km" + rand.Text() }
 
 // prepare makes what the cases share. dir is a folder that lives as long as the
 // run.
-func (s *subject) prepare(dir string, server []string, progress io.Writer) (json.RawMessage, error) {
+func (s *subject) prepare(dir string, server []string, person *os.File, progress io.Writer) (json.RawMessage, error) {
 	ours := filepath.Join(dir, "keepmum")
 	if err := copyOurselves(ours); err != nil {
 		return nil, err
 	}
-	if s.Keeper == nil || s.Keeper.Store == "" {
+	if err := s.probe(filepath.Join(dir, "probe"), ours, server); err != nil {
+		return nil, err
+	}
+	if s.Keeper == nil || s.Keeper.Store == "" || s.lacksSeeds() != "" {
 		return encodeJSON(sharedState{Copy: ours}), nil
 	}
 	fmt.Fprintf(progress, "seeding %s\n", s.Name)
@@ -49,13 +54,15 @@ func (s *subject) prepare(dir string, server []string, progress io.Writer) (json
 	if err != nil {
 		return nil, err
 	}
+	r.person = person
 	err = r.prepareHome()
 	r.finish()
 	if err == nil && len(r.failures) > 0 {
 		err = errors.New(strings.Join(r.failures, "; "))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot seed the subject: %w\n%s", err, last(r.transcript.String(), 3000))
+		return nil, fmt.Errorf("the subject %q cannot be started and seeded: %w\n%s", s.Name, err,
+			last(r.transcript.String(), 3000))
 	}
 	ids := map[string]string{}
 	for name, value := range r.vars {
@@ -64,6 +71,35 @@ func (s *subject) prepare(dir string, server []string, progress io.Writer) (json
 		}
 	}
 	return encodeJSON(sharedState{filepath.Join(r.home, s.Keeper.Store), ours, r.values, ids}), nil
+}
+
+// probe starts the server once: nothing can be told of one that leaves even the
+// first request without an answer, which needs no keeper. And it has to have the
+// tools that the subject file names. [MCP-29]
+func (s *subject) probe(dir, ours string, server []string) error {
+	r, err := newCaseRun(&conformCase{id: "probe", limit: time.Minute}, s, s.newest(), dir, server)
+	if err != nil {
+		return err
+	}
+	r.copy = ours
+	defer r.finish()
+	if err := r.doServer(caseStep{client: "probe"}); err != nil {
+		return err
+	}
+	c := r.clients["probe"]
+	if _, err := c.first(); err != nil {
+		return fmt.Errorf("the server does not start: %w", err)
+	}
+	if s.newest() != stateless {
+		c.write(`{"jsonrpc":"2.0","method":"notifications/initialized"}`)
+	}
+	if err := c.request("list", "tools/list", nil); err != nil {
+		return nil // from here on the cases tell
+	}
+	if m, err := c.answer("list"); err == nil {
+		return s.offers(m.raw)
+	}
+	return nil
 }
 
 // newest is the revision in which the suite itself speaks to the subject.
@@ -206,7 +242,8 @@ func (r *caseRun) learnIDs(c *conformClient) error {
 		Environments []struct{ EnvironmentID, Name string }
 	}
 	if err := json.Unmarshal([]byte(r.vars["result"]), &got); err != nil {
-		return err
+		return fmt.Errorf("list_environments: want environments, each with environmentId and name: %s",
+			cut(r.vars["result"], 300))
 	}
 	for _, e := range got.Environments {
 		r.vars["env."+e.Name] = e.EnvironmentID
@@ -220,6 +257,7 @@ type workerInput struct {
 	Server                  []string
 	Dir                     string
 	Shared                  json.RawMessage
+	Person                  bool // the person's terminal is there
 }
 
 // conformResult is what came of one case in one revision.
@@ -255,10 +293,22 @@ func runWorker(in workerInput) conformResult {
 		result.Status = "pass"
 	}
 	if result.Status == "fail" || result.Status == "error" {
+		r.noteErrors()
 		result.Transcript = r.transcript.String()
 	}
 	result.Seconds = time.Since(began).Seconds()
 	return result
+}
+
+// noteErrors notes the end of what servers, keeper and commands wrote to standard
+// error. A reader's is its own.
+func (r *caseRun) noteErrors() {
+	for _, name := range slices.Sorted(maps.Keys(r.procs)) {
+		p := r.procs[name]
+		if text := lastLines(p.err.bytes(), 20); text != "" && !p.private {
+			r.note("standard error of %s:\n%s", name, last(text, 4000))
+		}
+	}
 }
 
 // newWorker makes a case ready to run.
@@ -285,6 +335,10 @@ func newWorker(in workerInput) (*caseRun, error) {
 	var shared sharedState
 	if err := json.Unmarshal(in.Shared, &shared); err != nil {
 		return nil, err
+	}
+	if in.Person {
+		syscall.CloseOnExec(personFile)
+		r.person = os.NewFile(personFile, "the person's terminal")
 	}
 	for name, id := range shared.IDs {
 		r.vars["env."+name] = id

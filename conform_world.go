@@ -43,6 +43,7 @@ type caseRun struct {
 	made       map[string]bool
 	copy       string // of this executable, for the whole run
 	asked      *tape  // what the commands of an questioner printed
+	person     *os.File
 	mu         sync.Mutex
 	transcript bytes.Buffer
 	failures   []string
@@ -137,6 +138,11 @@ func (r *caseRun) value(name string) (string, bool) {
 	switch {
 	case name == "question":
 		return r.question.text, true
+	case name == "number":
+		return r.question.number, true
+	case name == "suite":
+		self, err := os.Executable()
+		return filepath.Base(self), err == nil
 	case name == "policy" && r.sub.Policy != "":
 		path, err := expand(r.sub.Policy, false, r.value)
 		return path, err == nil
@@ -145,6 +151,9 @@ func (r *caseRun) value(name string) (string, bool) {
 		return path, err == nil
 	}
 	kind, rest, _ := strings.Cut(name, ".")
+	if kind == "tool" && toolNamed(rest) != nil {
+		return r.sub.tool(rest).Name, true
+	}
 	if kind == "value" {
 		for _, values := range r.values {
 			if v, ok := values[rest]; ok {
@@ -273,7 +282,7 @@ func (r *caseRun) startKeeper(dialog []dialogStep) error {
 	}
 	if k.Manual != "" {
 		r.questioner = r.newQuestioner()
-		return tellPerson(k.Manual)
+		return r.tellPerson(k.Manual)
 	}
 	cmd, err := r.subjectCommand(k.Command)
 	if err != nil {
@@ -348,7 +357,7 @@ func (r *caseRun) lockKeeper() error {
 	case k == nil || r.keeper == nil && k.Manual == "":
 		return nil
 	case k.Manual != "":
-		return tellPerson("lock the product now")
+		return r.tellPerson("lock the product now")
 	case k.LockKeys != "":
 		if err := r.type_(k.LockKeys); err != nil {
 			return err

@@ -50,6 +50,7 @@ func (v *verdict) Error() string { return v.word + ": " + v.detail }
 type holder struct {
 	pid    int
 	writes bool
+	twice  bool // by two opens of its own, not by copies of one descriptor
 }
 
 // visit is one open under way.
@@ -193,10 +194,14 @@ func pidsOf(hs []holder) (pids []int) {
 }
 
 // onlyReads refuses who could write into the pipe: it is no reader, and its
-// own write end would keep every reader from the end of file. [DLV-8]
+// own write end would keep every reader from the end of file [DLV-8]. And it
+// refuses two threads that would tear one text between them [DLV-6].
 func (v *visit) onlyReads(hs []holder) *verdict {
 	if slices.ContainsFunc(hs, func(h holder) bool { return h.writes }) {
 		return &verdict{endNotReader, "opened for writing", ""}
+	}
+	if slices.ContainsFunc(hs, func(h holder) bool { return h.twice }) {
+		return &verdict{endContested, "opened twice by one process", lineContested}
 	}
 	return nil
 }

@@ -1,15 +1,15 @@
 package main
 
-// Reading a .env file of somebody else's, for import. What has one meaning in
-// the readers in use is taken; what has several is reported with its number
-// and left out, never guessed (SPEC §8). A report names variables and lines,
-// never anything of a value [TXT-20]. $ stays as it is [TXT-18].
+// Reading a .env file for import. What the four readers of SPEC §8.2 agree on is
+// taken, what they differ on is reported with the number of its line
+// (dotenv_differ.go), never guessed. A report names variables and lines, never
+// anything of a value [TXT-20]. $ stays as it is [TXT-18].
 
 import (
 	"bytes"
 	"fmt"
 	"regexp"
-	"unicode/utf8"
+	"slices"
 )
 
 // envLine is one variable as read, with the line on which it begins.
@@ -19,85 +19,144 @@ type envLine struct {
 	line  int
 }
 
-// envProblem is something the person must know. A warning lost nothing; any
-// other problem means that a line was not read.
+// envProblem is something the person must know. A warning is about a value that
+// was taken; any other problem means that a line was not read.
 type envProblem struct {
 	line    int
 	text    string
 	warning bool
+	twice   string // the name, if that is what it is about
 }
 
 // String gives the problem as it is shown.
 func (e envProblem) String() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
 
-var (
-	envName = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=`)
-	// envQuoted has for each quote the text in it and, unless it is never
-	// closed, the closing quote. 'a'\''b' is how a shell writes a'b.
-	envQuoted = regexp.MustCompile(`(?s)^[ \t]*(?:'([^']*(?:'\\''[^']*)*)('?)|` +
-		`"((?:[^"\\]|\\.)*)("?)|` + "`([^`]*)(`?))")
-	envEscape  = regexp.MustCompile(`(?s)\\.`)
-	envComment = regexp.MustCompile(`[ \t]#`)
+// envText is a .env text as read. own is the dialect of text that keepmum
+// wrote, and empty for anybody else's.
+type envText struct {
+	lines    []envLine
+	problems []envProblem
+	comments int // which an import does not keep, those behind values too
+	own      dialect
+	crlf     bool           // CR LF means LF
+	number   int            // of the line at hand
+	index    map[string]int // of names, into lines
+}
+
+// Around a name and a value all four drop these blanks, not only the first two.
+const (
+	envBlanks = " \t\v\f\u00a0"
+	envBlank  = `[ \t\v\f\x{a0}]`
 )
 
-// envEscapes is what a backslash in double quotes may stand before. Before
-// anything else the readers differ: some drop it, some keep it.
-var envEscapes = map[string]string{`\n`: "\n", `\r`: "\r", `\t`: "\t",
+var (
+	envTitle = regexp.MustCompile(`^# keepmum(?: ([a-z-]+))?: `)
+	envName  = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_]\w*)` +
+		`(?:` + envBlank + `*=|(:)[ \t]+)`)
+	// envQuoted has for each quote the text in it and, unless it is never
+	// closed, the closing quote. 'a'\''b' is how a shell writes a'b.
+	envQuoted = regexp.MustCompile(`(?s)^` + envBlank + `*(?:'([^']*(?:'\\''[^']*)*)('?)|` +
+		`"((?:[^"\\]|\\.)*)("?)|` + "`([^`]*)(`?))")
+	envQuotedJS = regexp.MustCompile(`^[ \t]*(?:'([^']*)('?)|"([^"]*)("?)|` + "`([^`]*)(`?))")
+	envComment  = regexp.MustCompile(`[ \t]#`)
+	envEscape   = regexp.MustCompile(`(?s)\\.`)
+	envEscapeJS = regexp.MustCompile(`\\[nr]`)
+)
+
+// envEscapes are those in double quotes.
+var envEscapes = map[string]string{`\n`: "\n", `\r`: "\r",
 	`\\`: `\`, `\"`: `"`, `\$`: `$`, "\\`": "`"}
 
 // parseEnv reads the text of a .env file. It implements *The .env text*
 // (SPEC §8).
 func parseEnv(text []byte) (lines []envLine, problems []envProblem) {
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	// A file with CR LF throughout means LF by it, in quotes too. Where one
-	// line ends otherwise, each CR in quotes was meant. [TXT-11]
-	if n := bytes.Count(text, []byte("\r\n")); n > 0 && n == bytes.Count(text, []byte("\n")) {
-		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
-		defer clear(text)
-	}
-	number := 1
-	for line := range bytes.Lines(text) {
-		if !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0 {
-			return nil, []envProblem{{line: number, // [TXT-12]
-				text: "NUL, or text that is not UTF-8; nothing of the file was read"}}
-		}
-		number++
-	}
-	number = 1
-	index := make(map[string]int) // of names, into lines
-	for len(text) > 0 {
-		name, value, fault, rest := parseVariable(bytes.TrimLeft(text, " \t"))
-		i, again := index[name]
-		switch {
-		case fault != "":
-			problems = append(problems, envProblem{line: number, text: fault})
-		case again: // the later one counts, at the place of the first [TXT-19]
-			problems = append(problems, envProblem{number, fmt.Sprintf("%.60q is on line %d too; "+
-				"the later one counts", name, lines[i].line), true})
-			lines[i] = envLine{name, value, number}
-		case name != "":
-			index[name] = len(lines)
-			lines = append(lines, envLine{name, value, number})
-		}
-		number += bytes.Count(text[:len(text)-len(rest)], []byte("\n"))
-		text = rest
-	}
-	return lines, problems
+	t := readEnv(text)
+	return t.lines, t.problems
 }
 
-// parseVariable reads one variable, or a comment or an empty line, which has no
-// name. rest is what follows it. [TXT-13] (SPEC §8)
-func parseVariable(text []byte) (name string, value secret, fault string, rest []byte) {
+// readEnv is parseEnv with all that is known of the text (SPEC §8.2).
+func readEnv(text []byte) *envText {
+	t := &envText{number: 1, index: make(map[string]int)}
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // [TXT-11]
+	if line, fault := envUnreadable(text); fault != "" {
+		t.problems = []envProblem{{line: line, text: fault + "; nothing of the file was read"}}
+		return t
+	}
+	if m := envTitle.FindSubmatch(text); m != nil { // [TXT-22]
+		t.own = orPortable(string(m[1]))
+		if !slices.Contains(dialects, t.own) {
+			t.fault("a dialect that this version does not know; nothing of the file was read")
+			return t
+		}
+	}
+	// keepmum writes a CR as it is where it was meant, but ends no line by one:
+	// CR LF throughout comes from an editor. [TXT-11]
+	crlf := bytes.Count(text, []byte("\r\n"))
+	t.crlf = t.own == "" || crlf == bytes.Count(text, []byte("\n"))
+	for len(text) > 0 {
+		rest := t.variable(bytes.TrimLeft(text, envBlanks))
+		t.number += bytes.Count(text[:len(text)-len(rest)], []byte("\n"))
+		text = rest
+	}
+	return t
+}
+
+func (t *envText) fault(text string) {
+	t.problems = append(t.problems, envProblem{line: t.number, text: text})
+}
+
+// warn reports what other readers make of the line. keepmum's own text has one
+// meaning, whatever they do.
+func (t *envText) warn(text string) {
+	if t.own == "" {
+		t.problems = append(t.problems, envProblem{line: t.number, text: text, warning: true})
+	}
+}
+
+// variable reads one variable, or a comment or an empty line, and returns what
+// follows it. [TXT-13] (SPEC §8.2)
+func (t *envText) variable(text []byte) (rest []byte) {
 	line, rest := cutLine(text)
-	if len(line) == 0 || line[0] == '#' {
-		return "", nil, "", rest
-	}
 	m := envName.FindSubmatch(text)
-	if m == nil {
-		return "", nil, "not of the form NAME=value", rest
+	switch {
+	case len(line) == 0:
+		return rest
+	case line[0] == '#':
+		t.comments++
+		t.check('#', line)
+		return rest
+	case m == nil || m[2] != nil && len(m[0]) >= len(line):
+		t.fault(envHint(line))
+		return rest
 	}
-	value, fault, rest = parseValue(text[len(m[0]):])
-	return string(m[1]), value, fault, rest
+	before := len(t.problems)
+	if m[2] != nil { // [TXT-23]
+		t.warn("a colon for =, which python-dotenv and shells do not read")
+	}
+	value, rest := t.value(text[len(m[0]):])
+	for _, problem := range t.problems[before:] {
+		if !problem.warning { // one is enough: nothing of the line was read
+			t.problems = append(t.problems[:before], problem)
+			return rest
+		}
+	}
+	t.add(envLine{string(m[1]), value, t.number})
+	return rest
+}
+
+// add takes one variable. Of a name that is there twice the later one counts,
+// at the place of the first. [TXT-19] (SPEC §8.2)
+func (t *envText) add(l envLine) {
+	i, again := t.index[l.name]
+	if !again {
+		t.index[l.name] = len(t.lines)
+		t.lines = append(t.lines, l)
+		return
+	}
+	t.problems = append(t.problems, envProblem{line: l.line, warning: true, twice: l.name,
+		text: fmt.Sprintf("%.60q is on line %d too; the later one counts", l.name, t.lines[i].line)})
+	wipe(t.lines[i].value)
+	t.lines[i] = l
 }
 
 // cutLine returns the line that text begins with, and what follows it.
@@ -106,43 +165,87 @@ func cutLine(text []byte) (line, rest []byte) {
 	return bytes.TrimSuffix(line, []byte("\r")), rest
 }
 
-// parseValue reads what stands after the equals sign, and the rest of the line
-// (SPEC §8).
-func parseValue(text []byte) (value secret, fault string, rest []byte) {
-	m := envQuoted.FindSubmatch(text)
-	if m == nil {
-		bare, rest := cutLine(text)
-		if at := envComment.FindIndex(bare); at != nil { // [TXT-14]
-			bare = bare[:at[0]]
-		}
-		if bytes.IndexByte(bare, '\r') >= 0 {
-			return nil, "a carriage return outside quotes", rest
-		}
-		return append(secret{}, bytes.Trim(bare, " \t")...), "", rest
+// value reads what stands after the equals sign, and the rest of the line
+// (SPEC §8.2).
+func (t *envText) value(text []byte) (value secret, rest []byte) {
+	js := t.own == dialectJS || t.own == dialectJSExpand
+	quoted := envQuoted
+	if js {
+		quoted = envQuotedJS
 	}
-	after, rest := cutLine(text[len(m[0]):])
-	comment := bytes.TrimLeft(after, " \t")
+	m := quoted.FindSubmatch(text)
+	line, after := cutLine(text)
 	switch {
-	case len(m[2])+len(m[4])+len(m[6]) == 0:
-		return nil, "a quote is never closed; nothing from here on was read", nil // [TXT-17]
-	case m[1] != nil:
-		value = bytes.ReplaceAll(m[1], []byte(`'\''`), []byte("'")) // [TXT-15]
-	case m[3] != nil:
-		value = envEscape.ReplaceAllFunc(m[3], func(escape []byte) []byte {
-			if envEscapes[string(escape)] == "" { // [TXT-16]
-				fault = "a backslash in double quotes before something that readers differ on"
-			}
-			return []byte(envEscapes[string(escape)])
-		})
+	case t.own == dialectRaw:
+		return append(secret{}, line...), after
+	case m == nil || m[5] != nil && len(m[6]) == 0: // for all four a backtick alone is no quote
+		value, rest = t.bare(line), after
+	case len(m[2])+len(m[4])+len(m[6]) == 0: // [TXT-17]
+		t.fault("a quote is never closed; nothing from here on was read")
+		return nil, nil
 	default:
-		value = m[5]
+		value, rest = t.quoted(m[1], m[3], m[5], js), t.behind(text, len(m[0]))
 	}
-	// [TXT-17]: readers differ on what follows a quote
-	if fault == "" && len(comment) > 0 && (comment[0] != '#' || len(comment) == len(after)) {
-		fault = "text after the closing quote"
+	if t.own == dialectJSExpand {
+		value = append(secret{}, bytes.ReplaceAll(value, []byte(`\$`), []byte("$"))...)
 	}
-	if fault != "" {
-		return nil, fault, rest
+	return value, rest
+}
+
+// bare reads a value without quotes. [TXT-14] (SPEC §8.2)
+func (t *envText) bare(line []byte) secret {
+	t.check(' ', line)
+	if at := envComment.FindIndex(line); at != nil {
+		t.comments++
+		line = line[:at[0]]
 	}
-	return append(secret{}, value...), "", rest
+	return append(secret{}, bytes.Trim(line, envBlanks)...)
+}
+
+// quoted decodes what stands in one of three quotes; two of these are nil.
+// [TXT-15] [TXT-16] (SPEC §8.2)
+func (t *envText) quoted(single, double, backtick []byte, js bool) secret {
+	quote, text, escape := byte('`'), backtick, envEscape
+	switch {
+	case single != nil:
+		quote, text = '\'', single
+	case double != nil:
+		quote, text = '"', double
+	}
+	if !js {
+		t.check(quote, text)
+	}
+	if t.crlf {
+		text = bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n"))
+	}
+	switch quote {
+	case '\'':
+		text = bytes.ReplaceAll(text, []byte(`'\''`), []byte("'"))
+	case '"':
+		if js {
+			escape = envEscapeJS
+		}
+		text = escape.ReplaceAllFunc(text, func(found []byte) []byte {
+			return []byte(envEscapes[string(found)])
+		})
+	}
+	return append(secret{}, text...)
+}
+
+// behind returns what follows the line of a closing quote. [TXT-17] (SPEC §8.2)
+func (t *envText) behind(text []byte, at int) (rest []byte) {
+	after, rest := cutLine(text[at:])
+	comment := bytes.TrimLeft(after, envBlanks)
+	n := bytes.Count(text[:at], []byte("\n"))
+	switch {
+	case len(comment) == 0:
+	case comment[0] == '#':
+		t.comments++
+		t.check('#', comment)
+	case n > 0:
+		t.fault(fmt.Sprintf("text after the closing quote, which is on line %d", t.number+n))
+	default:
+		t.fault("text after the closing quote")
+	}
+	return rest
 }

@@ -144,6 +144,7 @@ func TestGrantEnds(t *testing.T) {
 // TestGrantMax: a grant of whatever kind ends with the policy's grantMax.
 // [GRT-5]
 func TestGrantMax(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, `{"grantMax":"1s"}`)
 	read := w.loop(path)
 	got := make(chan string, 1)

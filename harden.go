@@ -6,10 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// callersMask is the file mask that we were started with, which a program that
+// run starts gets back; -1 before limitFiles. [RUN-12]
+var callersMask = -1
+
 // limitFiles keeps secrets out of core files, and files from others (SPEC §4)
 // [KPR-9].
 func limitFiles() error {
-	unix.Umask(0o077)
+	if before := unix.Umask(0o077); callersMask < 0 {
+		callersMask = before
+	}
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("failed to switch core files off: %v", err)
 	}

@@ -2,7 +2,11 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
+	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +37,16 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
 		os.Exit(3)
 	}
-	os.Exit(m.Run())
+	// A test mostly waits for other programs: more at a time than processors.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
+	}
+	code := m.Run()
+	if testing.Verbose() {
+		fmt.Println(tapedSummary())
+	}
+	os.Exit(code)
 }
 
 func init() {
@@ -44,6 +57,11 @@ func init() {
 		if admin := os.Getenv("KEEPMUM_TEST_ADMIN"); admin != "" {
 			adminPolicy = admin
 		}
-		os.Exit(run(&cli{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
+		c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+		command := slices.IndexFunc(os.Args[1:], func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+		if command >= 0 && os.Args[1+command] == "mcp" && !slices.Contains(os.Args, "--help") {
+			tapeProcess(c)
+		}
+		os.Exit(run(c, os.Args[1:]))
 	}
 }

@@ -95,7 +95,7 @@ func holds(pid int, i *instance) (holder, bool) {
 		return h, false
 	}
 	defer unix.Close(dir)
-	found := false
+	var fds []int
 	buf := make([]byte, 8<<10)
 	for n, _ := unix.Getdents(dir, buf); n > 0; n, _ = unix.Getdents(dir, buf) {
 		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
@@ -110,9 +110,21 @@ func holds(pid int, i *instance) (holder, bool) {
 			if !reads && name == strconv.Itoa(i.w) && parentOf(pid) == os.Getpid() {
 				continue // a child of ours that has not exec'ed yet, with our own end
 			}
-			found = true
+			fd, _ := strconv.Atoi(name)
+			fds = append(fds, fd)
 			h.writes = h.writes || writes
 		}
 	}
-	return h, found
+	h.twice = slices.ContainsFunc(fds, func(fd int) bool { return !sameOpen(pid, fds[0], fd) })
+	return h, len(fds) > 0
+}
+
+// sameOpen reports whether two descriptors of a process come from one open, by
+// dup or a fork: the opens of one process that come at the same moment are
+// counted as one.
+func sameOpen(pid, a, b int) bool {
+	const kcmpFile = 0
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid), uintptr(pid), kcmpFile,
+		uintptr(a), uintptr(b), 0)
+	return a == b || errno == 0 && order == 0
 }

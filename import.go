@@ -1,151 +1,209 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"time"
 )
 
-// newImport checks the file and the Environment before anybody is asked; the
-// file is read after the yes. [TUL-15] [TUL-16] (SPEC §9.2)
+// newImport reads the files before anybody is asked, so that the question can
+// say what a yes does. [TUL-15] [TUL-16] [IMP-1] (SPEC §9.2)
 func (c *call) newImport() error {
 	c.args.EnvironmentID = "" // by name: import makes the Environment where there is none
-	if c.k.vault.view().environmentByName(c.args.EnvironmentName) == nil {
-		c.r.object.notes = append(c.r.object.notes, "makes the new Environment "+c.args.EnvironmentName)
-		if err := c.newName(); err != nil {
-			return err
-		}
-	} else if err := c.findEnvironment(); err != nil {
+	if err := c.findOrMake(); err != nil {
 		return err
 	}
-	if err := c.openPlace(c.args.Path); err != nil {
+	if c.args.Mount && c.k.pipes == nil {
+		return misuse("a mount needs a running keeper: start keepmum unlock, then import with mount")
+	}
+	paths, err := c.args.filePaths()
+	if err != nil {
 		return err
 	}
-	info, err := os.Lstat(c.place.path)
-	if err != nil {
-		return misuse("cannot import %q: %v", c.args.Path, pathCause(err))
-	}
-	if !info.Mode().IsRegular() {
-		return misuse("cannot import %q: it is no regular file; is it mounted already?", c.args.Path)
-	}
-	if info.Size() > importMax {
-		return misuse("cannot import %q: it is larger than %d bytes, split it", c.args.Path, importMax)
-	}
-	if !c.args.Mount {
-		return nil
-	}
-	if e, _ := c.k.vault.view().mountAt(c.place.path); e != nil && (c.env == nil || e.id != c.env.id) {
-		return misuse("%q is mounted already, from the Environment %q: unmount it first", c.place.path, e.name)
-	}
-	c.r.object.notes = append(c.r.object.notes, "REPLACES the file by a mount, once its variables are stored")
-	return c.mayMount()
-}
-
-// importFile reads the file, stores and syncs its variables, and only then
-// puts the mount in its place [TUL-18]. On any failure the file is as it was
-// [TUL-19] (SPEC §9.2).
-func (c *call) importFile() (any, error) {
-	text, id, err := c.place.readImport()
-	if err != nil {
-		return nil, err
-	}
-	defer wipe(text)
-	lines, problems := parseEnv(text)
-	if err := importError(c.place.path, lines, problems); err != nil {
-		return nil, err
-	}
-	var before, after *environment
-	var imported []string
-	err = c.k.update(func(d *vaultData) (err error) {
-		imported = []string{}
-		if old := d.environmentByID(c.r.object.environmentID); old != nil {
-			before = cloneEach([]*environment{old})[0]
-			before.variables, before.mounts = cloneEach(old.variables), cloneEach(old.mounts)
-		}
-		if after, err = c.makeIn(d); err != nil {
+	for i, path := range paths {
+		f, err := openImport(path, c.byAgent(), c.k.forbidden()...)
+		if err != nil {
 			return err
 		}
-		for _, l := range lines {
-			if _, err := after.set(l.name, l.value, true); err != nil {
-				return fmt.Errorf("line %d: %v", l.line, err)
-			}
-			imported = append(imported, l.name)
+		c.files = append(c.files, f) // done closes it
+		if slices.ContainsFunc(c.files[:i], func(g *importedFile) bool { return g.place.path == f.place.path }) {
+			return misuse("%q is given twice", f.place.path)
 		}
-		if _, there := d.mountAt(c.place.path); c.args.Mount && there == nil {
-			after.mounts = append(after.mounts, &mount{path: c.place.path, dialect: string(dialectPortable), enabled: true,
-				excluded: c.git.inWorkTree && !c.git.ignored})
-		}
-		after.changed = time.Now()
-		return fits(after)
-	})
-	if err != nil {
-		return nil, err
-	}
-	slices.Sort(imported)
-	out := result{"environmentId": idText(after.id), "imported": slices.Compact(imported)}
-	if c.args.Mount {
-		if err := c.replace(after, id); err != nil {
-			return nil, c.takeBack(before, after, err)
-		}
-		out["mountPath"] = c.r.object.path
-	}
-	c.k.touch(idText(after.id))
-	c.k.warn(after, imported)
-	return out, nil
-}
-
-// replace puts the mount where the file was. Without a keeper that serves it,
-// the file stays until the next unlock cannot: so it is refused.
-func (c *call) replace(e *environment, id fileID) (err error) {
-	if c.k.pipes == nil {
-		return fmt.Errorf("a mount needs a running keeper: start keepmum unlock, then import with mount")
-	}
-	if c.git.inWorkTree && !c.git.ignored {
-		if err := addExclude(c.git); err != nil {
+		if err := c.mayReplace(f, i); err != nil {
 			return err
 		}
 	}
-	path := c.place.path
-	c.k.unserve(path) // a mount whose link somebody replaced by this file
-	target, err := c.k.pipes.add(path, c.place.base, e.changed)
-	if err != nil {
-		return err
-	}
-	c.k.reaper.add(path, target)
-	if err := c.place.replaceFile(target, id); err != nil {
-		c.k.reaper.remove(path)
-		c.k.pipes.remove(path)
-		return err
-	}
-	c.k.mu.Lock()
-	c.k.served[path] = &served{path: path, target: target, state: mountServed, place: c.place}
-	c.k.mu.Unlock()
-	c.place = nil // the mount's now
+	c.describeImport()
 	return nil
 }
 
-// takeBack restores the Environment after a mount that failed. [TUL-19]
+// mayReplace checks whether the file can become a mount, if it shall; before are
+// those of the same import that come first. Where it stays, what Git knows is
+// only told. (SPEC §7.1)
+func (c *call) mayReplace(f *importedFile, before int) (err error) {
+	path := f.place.path
+	if !c.args.Mount {
+		f.git, _ = gitState(path)
+		return nil
+	}
+	if e, _ := c.k.vault.view().mountAt(path); e != nil && (c.env == nil || e.id != c.env.id) {
+		return misuse("%q is mounted already, from the Environment %q: unmount it first", path, e.name)
+	}
+	f.git, err = c.mayMount(f.place, before)
+	return err
+}
+
+// describeImport fills in what the question shows. [IMP-1] [IMP-4] [IMP-9]
 // (SPEC §9.2)
-func (c *call) takeBack(before, after *environment, cause error) error {
-	err := c.k.update(func(d *vaultData) error {
-		for i, e := range d.environments {
-			switch {
-			case e.id != after.id:
-			case before == nil:
-				d.environments = slices.Delete(d.environments, i, i+1)
-				return nil
-			default:
-				d.environments[i] = before
+func (c *call) describeImport() {
+	o := &c.r.object
+	var several, tracked []string
+	var gits []gitInfo
+	seen, stored := map[string]bool{}, map[string]bool{} // a file may have 200,000 names
+	if c.env != nil {
+		for _, v := range c.env.variables {
+			stored[v.name] = !v.placeholder
+		}
+	}
+	for i, f := range c.files {
+		if i == 0 {
+			o.path = f.place.path
+		} else {
+			o.otherPaths = append(o.otherPaths, f.place.path)
+		}
+		for _, name := range f.names {
+			if seen[name] {
+				several = append(several, name)
+				continue
+			}
+			seen[name] = true
+			o.names = append(o.names, name)
+			if stored[name] {
+				o.replaced = append(o.replaced, name)
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%v (and the import could not be taken back: %v)", cause, err)
+		if f.git.tracked {
+			tracked = append(tracked, f.place.path)
+		}
+		gits = append(gits, f.git)
 	}
-	return fmt.Errorf("nothing was imported, the file is as it was: %v", cause)
+	if c.args.Mount && len(c.files) == 1 {
+		o.notes = append(o.notes, "REPLACES the file by a mount, once its variables are stored")
+	} else if c.args.Mount {
+		o.notes = append(o.notes, fmt.Sprintf("REPLACES the %d files, each by a mount of the whole Environment, "+
+			"once their variables are stored", len(c.files)))
+	}
+	comments, twice := c.notKept()
+	if comments > 0 {
+		o.notes = append(o.notes, "does not keep "+count(comments, "comment"))
+	}
+	if notes := c.otherReadings(); len(notes) > 0 { // [IMP-7]
+		o.notes = append(o.notes, "other readers differ: "+shortListOf(notes, 3, "; "))
+	}
+	o.note("in several of the files, the last of which counts: ", sortedNames(several))
+	o.note("on several lines of a file, the last of which counts: ", twice)
+	o.note("tracked by Git, whose history keeps the values: ", tracked)
+	if c.args.Mount {
+		c.noteExclude(gits...)
+	}
+}
+
+// notKept sums up what the files have and the vault will not: comments, and the
+// earlier lines of a name.
+func (c *call) notKept() (comments int, twice []string) {
+	for _, f := range c.files {
+		comments += f.comments
+		twice = append(twice, f.twice...)
+	}
+	return comments, sortedNames(twice)
+}
+
+// otherReadings names the lines that were taken although readers differ on them.
+func (c *call) otherReadings() []string {
+	notes := []string{}
+	for _, f := range c.files {
+		notes = append(notes, f.notes...)
+	}
+	return notes
+}
+
+// importFiles reads the files once more, stores and syncs their variables, and
+// only then puts mounts in their place [TUL-18]. On any failure files and
+// Environment are as they were [TUL-19] (SPEC §9.2).
+func (c *call) importFiles() (any, error) {
+	lines, err := c.readAgain()
+	if err != nil {
+		return nil, err
+	}
+	i := &imported{call: c, lines: lines}
+	switch err := c.k.update(i.store); {
+	case errors.Is(err, errUnsynced): // no file goes before its values are safe
+		return nil, i.takeBack(err)
+	case err != nil:
+		wipeLines(lines)
+		return nil, err
+	}
+	if c.args.Mount {
+		if err := c.replaceFiles(i.now); err != nil {
+			return nil, i.takeBack(err)
+		}
+	}
+	c.k.touch(idText(i.now.id))
+	out := c.importResult(i.now)
+	out["warnings"] = c.k.warn(i.now, c.r.object.names)
+	return out, nil
+}
+
+// importResult says by names what was done. [TUL-16] [IMP-6] (SPEC §9.2)
+func (c *call) importResult(e *environment) result {
+	o := c.r.object
+	comments, twice := c.notKept()
+	out := result{"environmentId": idText(e.id),
+		"imported": sortedNames(o.names), "replaced": sortedNames(o.replaced),
+		"notKept": result{"comments": comments, "duplicates": twice}, "notes": []string{}}
+	if !c.byAgent() { // it need not learn what sort of values a file has
+		out["notes"] = c.otherReadings()
+	}
+	switch {
+	case !c.args.Mount:
+	case c.args.Path != "":
+		out["mountPath"] = o.path
+	default:
+		out["mountPaths"] = append([]string{o.path}, o.otherPaths...)
+	}
+	return out
+}
+
+// sortedNames returns each name once and in order; none is a list as well.
+func sortedNames(names []string) []string {
+	sorted := append([]string{}, names...)
+	slices.Sort(sorted)
+	return slices.Compact(sorted)
+}
+
+// readAgain returns the variables of all files as they are after the yes, each
+// name once with the value of the last. [IMP-3] [IMP-4] (SPEC §9.2)
+func (c *call) readAgain() (merged []envLine, err error) {
+	index := map[string]int{}
+	for _, f := range c.files {
+		lines, err := f.again()
+		if err != nil {
+			wipeLines(merged)
+			return nil, err
+		}
+		for _, l := range lines {
+			i, there := index[l.name]
+			if !there {
+				index[l.name] = len(merged)
+				merged = append(merged, l)
+				continue
+			}
+			wipe(merged[i].value)
+			merged[i] = l
+		}
+	}
+	return merged, nil
 }
 
 // importError names the lines that cannot be read, never what they hold.
@@ -172,12 +230,4 @@ func shortListOf(items []string, n int, sep string) string {
 		return strings.Join(items, sep)
 	}
 	return fmt.Sprintf("%s%sand %d more", strings.Join(items[:n], sep), sep, len(items)-n)
-}
-
-// pathCause strips the path that the message names already.
-func pathCause(err error) error {
-	if e, ok := err.(*os.PathError); ok {
-		return e.Err
-	}
-	return err
 }

@@ -60,7 +60,7 @@ type keeper struct {
 	pending map[string]*pending
 	served  map[string]*served   // by mount path
 	recent  map[string]time.Time // what happened within the last minute
-	reading map[string]uint64    // requests of reads under way
+	reading map[string]openRead  // reads under way
 	refused int                  // reads, since unlock
 }
 
@@ -68,7 +68,7 @@ type keeper struct {
 func newKeeper(home, user string, v *vault, p *policy) (*keeper, error) {
 	k := &keeper{home: home, user: user, vault: v, policy: p, began: time.Now(), lastYes: time.Now(),
 		clients: map[processID]bool{}, pending: map[string]*pending{},
-		served: map[string]*served{}, recent: map[string]time.Time{}, reading: map[string]uint64{},
+		served: map[string]*served{}, recent: map[string]time.Time{}, reading: map[string]openRead{},
 		say: func(string, ...any) {}, stop: func(string) {}}
 	var err error
 	remembered := v.view().audit

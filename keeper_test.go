@@ -48,7 +48,9 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "KEEPMUM_HOME=" + w.home,
-		"KEEPMUM_TEST_HELPER=main", "KEEPMUM_TEST_ADMIN=" + filepath.Join(dir, "none")}
+		"KEEPMUM_TEST_HELPER=main", "KEEPMUM_TEST_ADMIN=" + filepath.Join(dir, "none"),
+		tapesVariable + "=" + dir}
+	t.Cleanup(func() { checkTapes(t, foundTapes(t, dir)) })
 	return w
 }
 
@@ -113,12 +115,18 @@ type person struct {
 // atTerminal starts a program of ours in a terminal of its own.
 func (w *world) atTerminal(args ...string) *person {
 	w.t.Helper()
+	return w.seat(w.command(args...))
+}
+
+// seat starts any program so.
+func (w *world) seat(cmd *exec.Cmd) *person {
+	w.t.Helper()
 	master, slave, err := openPTY()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer slave.Close()
-	p := &person{w: w, cmd: w.command(args...), master: master}
+	p := &person{w: w, cmd: cmd, master: master}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := p.cmd.Start(); err != nil {
@@ -127,7 +135,7 @@ func (w *world) atTerminal(args ...string) *person {
 	go p.watch()
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
-			w.t.Logf("the screen of %v:\n%s", args, p.shown)
+			w.t.Logf("the screen of %v:\n%s", cmd.Args[1:], p.screen())
 		}
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
@@ -315,8 +323,10 @@ func (c *session) listen(out *bufio.Reader) {
 		}
 		if id, ok := m["id"].(float64); ok {
 			c.mu.Lock()
-			if ch := c.answers[int(id)]; ch != nil {
-				ch <- m
+			select {
+			case c.answers[int(id)] <- m:
+			default: // the second answer, or one that nobody asked for
+				c.w.t.Errorf("not an answer to anything: %s", line)
 			}
 			c.mu.Unlock()
 		}
@@ -344,6 +354,9 @@ func (c *session) wait(id int) map[string]any {
 	c.mu.Unlock()
 	select {
 	case m := <-ch:
+		c.mu.Lock()
+		delete(c.answers, id) // and no second one
+		c.mu.Unlock()
 		return m
 	case <-time.After(20 * time.Second):
 		c.w.t.Fatalf("no answer to request %d", id)

@@ -20,6 +20,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
@@ -36,9 +37,11 @@ type command struct {
 
 // options are the flags of all commands.
 type options struct {
-	json, verify, mount, plain, again, all bool
-	notify, program, dir, agent, via       string
-	conform                                conformOptions
+	json, verify, mount, split, plain, again, all bool
+	noMasking, force                              bool
+	envs                                          []string
+	dialect, notify, program, dir, agent, via     string
+	conform                                       conformOptions
 }
 
 // cli is one run of the program.
@@ -47,6 +50,7 @@ type cli struct {
 	out, err io.Writer
 	opt      options
 	command  *command
+	before   int // arguments before a "--"; -1 without one
 }
 
 // usageError is wrong use: exit 2.
@@ -69,7 +73,7 @@ var errSilent = errors.New("")
 func main() {
 	// [KPR-10]: before anything else, as another process of the user that opens
 	// our memory first keeps it (SPEC §12).
-	if len(os.Args) > 1 && (os.Args[1] == "unlock" || os.Args[1] == "passwd") {
+	if len(os.Args) > 1 && slices.Contains([]string{"unlock", "passwd", "run-session"}, os.Args[1]) {
 		denyTracing() // harden says what went wrong
 	}
 	os.Exit(run(&cli{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
@@ -145,6 +149,7 @@ func (c *cli) parse(args []string) ([]string, error) {
 		c.command.flags(set, &c.opt)
 	}
 	var words []string
+	c.before = -1
 	for {
 		if err := set.Parse(args); err != nil {
 			if errors.Is(err, flag.ErrHelp) {
@@ -157,6 +162,7 @@ func (c *cli) parse(args []string) ([]string, error) {
 			return words, nil
 		}
 		if n := len(args) - len(rest); n > 0 && args[n-1] == "--" {
+			c.before = len(words)
 			return append(words, rest...), nil
 		}
 		words, args = append(words, rest[0]), rest[1:]

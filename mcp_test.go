@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,8 +32,9 @@ func startClient(t testing.TB, home string) *client {
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	c := &client{t: t, in: inW, lines: make(chan string, 1000), log: new(lockedBuffer), ended: make(chan error, 1)}
+	serve := tapedBridge(t)
 	go func() {
-		c.ended <- serveMCP(context.Background(), inR, outW, c.log, home, "test")
+		c.ended <- serve(context.Background(), inR, outW, c.log, home)
 		outW.Close()
 	}()
 	go func() {
@@ -271,7 +273,7 @@ func TestAnswersBeforeItLeaves(t *testing.T) {
 	k.answer("authenticate", `{"account_id":"A"}`)
 	out := new(lockedBuffer)
 	in := strings.NewReader(initialize + "\n" + toolCall(1, "authenticate", "{}"))
-	if err := serveMCP(t.Context(), in, out, io.Discard, k.home, "test"); err != nil {
+	if err := tapedBridge(t)(t.Context(), in, out, io.Discard, k.home); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), `"structuredContent":{"account_id":"A"}`) {
@@ -282,9 +284,9 @@ func TestAnswersBeforeItLeaves(t *testing.T) {
 func TestLeavesWhenTheOutputBreaks(t *testing.T) {
 	inR, inW := io.Pipe()
 	defer inW.Close()
-	ended := make(chan error, 1)
+	ended, serve := make(chan error, 1), tapedBridge(t)
 	go func() {
-		ended <- serveMCP(context.Background(), inR, &countingWriter{}, io.Discard, t.TempDir(), "test")
+		ended <- serve(context.Background(), inR, &countingWriter{}, io.Discard, t.TempDir())
 	}()
 	io.WriteString(inW, ping+"\n")
 	select {
@@ -306,8 +308,10 @@ func TestLeavesAClientThatDoesNotRead(t *testing.T) {
 	ended := make(chan error, 1)
 	inR, inW := io.Pipe()
 	defer inW.Close()
-	go func() { ended <- serveMCP(ctx, inR, outW, io.Discard, t.TempDir(), "test") }()
+	serve := tapedBridge(t)
+	go func() { ended <- serve(ctx, inR, outW, io.Discard, t.TempDir()) }()
 	io.WriteString(inW, ping+"\n")
+	io.ReadFull(outR, make([]byte, 1)) // the rest of the answer is not read
 	end()
 	select {
 	case <-ended:
@@ -460,7 +464,7 @@ func FuzzMCP(f *testing.F) {
 	home := f.TempDir()
 	f.Fuzz(func(t *testing.T, input []byte) {
 		out := new(lockedBuffer)
-		if err := serveMCP(context.Background(), strings.NewReader(string(input)), out, io.Discard, home, "test"); err != nil {
+		if err := tapedBridge(t)(context.Background(), bytes.NewReader(input), out, io.Discard, home); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(out.String()) {

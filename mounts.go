@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,12 @@ type lastRead struct {
 	Program string    `json:"program"`
 	PID     int       `json:"pid"`
 	Outcome string    `json:"outcome"`
+}
+
+// openRead is a read under way: its request, and the dialect it was given.
+type openRead struct {
+	request uint64
+	dialect dialect
 }
 
 // find returns the Environment and the mount at a path.
@@ -73,7 +80,47 @@ func (c *call) newMount() error {
 		return misuse("%q is in the way (%s): move it away, or mount elsewhere", c.place.path, kind)
 	}
 	c.r.object.names = c.env.names()
-	return c.mayMount()
+	c.newDialect()
+	if c.git, err = c.mayMount(c.place, 0); err == nil {
+		c.noteExclude(c.git)
+	}
+	return err
+}
+
+// noteExclude says what a yes adds to Git's local exclude file. [MNT-10]
+func (c *call) noteExclude(all ...gitInfo) {
+	var patterns []string
+	for _, git := range all {
+		if git.inWorkTree && !git.ignored {
+			patterns = append(patterns, git.pattern)
+		}
+	}
+	if len(patterns) > 0 {
+		c.r.object.notes = append(c.r.object.notes, "approving adds "+strings.Join(patterns, ", ")+
+			" to the work tree's .git/info/exclude")
+	}
+}
+
+// newDialect settles what the mount is to write: what is asked for, else what
+// it wrote before, else portable. What a shell would run is said. [TXT-32]
+// (SPEC §8.3)
+func (c *call) newDialect() {
+	o, before := &c.r.object, dialectPortable
+	_, m := c.k.vault.view().mountAt(c.place.path)
+	if m != nil {
+		before = orPortable(m.dialect)
+	}
+	o.dialect = cmp.Or(dialect(c.args.Dialect), before)
+	note := fmt.Sprintf("values are written in the dialect %s", o.dialect)
+	if m != nil && o.dialect != before {
+		note += fmt.Sprintf(", no longer %s", before)
+	}
+	if !o.dialect.runsNothing() {
+		note += "; a program that sources it as a shell does may RUN what is in a value"
+	}
+	if o.dialect != dialectPortable || o.dialect != before {
+		o.notes = append(o.notes, note)
+	}
 }
 
 // openPlace holds the folder of a path and shows the path as resolved. [REQ-9]
@@ -90,30 +137,27 @@ func (k *keeper) forbidden() []string {
 	return append([]string{k.home}, k.runRoots...)
 }
 
-// mayMount looks at Git and at the limit. [MNT-4]
-func (c *call) mayMount() (err error) {
-	if c.git, err = gitState(c.place.path); err != nil {
-		return misuse("%v", err)
+// mayMount looks at Git and at the limit, to which the mounts count that the
+// same request makes before. [MNT-4]
+func (c *call) mayMount(p *place, before int) (git gitInfo, err error) {
+	if git, err = gitState(p.path); err != nil {
+		return git, misuse("%v", err)
 	}
-	if c.git.tracked {
-		return misuse("%q is tracked by Git: run git rm --cached on it and commit, then mount", c.place.path)
+	if git.tracked {
+		return git, misuse("%q is tracked by Git: run git rm --cached on it and commit, then mount", p.path)
 	}
-	if c.git.inWorkTree && !c.git.ignored { // [MNT-10]
-		c.r.object.notes = append(c.r.object.notes,
-			"approving adds "+c.git.pattern+" to the work tree's .git/info/exclude")
-	}
-	n := 0
+	n := before
 	for _, e := range c.k.vault.view().environments {
 		for _, m := range e.mounts {
-			if c.k.stateOf(m.path) != mountOrphaned && m.path != c.place.path {
+			if c.k.stateOf(m.path) != mountOrphaned && m.path != p.path {
 				n++
 			}
 		}
 	}
 	if n >= c.k.policy.MaxMounts {
-		return misuse("%d mounts exist already, as many as the policy allows (maxMounts): unmount one", n)
+		return git, misuse("%d mounts exist already, as many as the policy allows (maxMounts): unmount one", n)
 	}
-	return nil
+	return git, nil
 }
 
 // mount remembers the mount, then serves it.
@@ -125,10 +169,12 @@ func (c *call) mount() (any, error) {
 	}
 	path := c.place.path
 	err := c.change(func(_ *vaultData, e *environment) error {
-		if slices.ContainsFunc(e.mounts, func(m *mount) bool { return m.path == path }) {
+		wanted := string(c.r.object.dialect)
+		if i := slices.IndexFunc(e.mounts, func(m *mount) bool { return m.path == path }); i >= 0 {
+			e.mounts[i].dialect = wanted
 			return nil
 		}
-		e.mounts = append(e.mounts, &mount{path: path, dialect: string(dialectPortable), enabled: true,
+		e.mounts = append(e.mounts, &mount{path: path, dialect: wanted, enabled: true,
 			excluded: c.git.inWorkTree && !c.git.ignored})
 		return nil
 	})
@@ -141,7 +187,8 @@ func (c *call) mount() (any, error) {
 		c.forget(path)
 		return nil, err
 	}
-	return result{"mountPath": path, "environmentId": c.r.object.environmentID, "enabled": true}, nil
+	return result{"mountPath": path, "environmentId": c.r.object.environmentID, "enabled": true,
+		"dialect": c.r.object.dialect}, nil
 }
 
 // forget takes a mount back that could not be served.
@@ -187,7 +234,8 @@ func (c *call) unmount() (any, error) {
 func (c *call) listMounts() (any, error) {
 	list := []result{}
 	for _, m := range c.env.mounts {
-		list = append(list, result{"mountPath": m.path, "enabled": m.enabled, "state": c.k.stateOf(m.path)})
+		list = append(list, result{"mountPath": m.path, "enabled": m.enabled,
+			"dialect": orPortable(m.dialect), "state": c.k.stateOf(m.path)})
 	}
 	return result{"localEnvFiles": list}, nil
 }
@@ -316,6 +364,12 @@ func (k *keeper) touch(environmentID string) {
 	}
 	for _, m := range e.mounts {
 		k.pipes.touch(m.path, e.changed)
+		k.mu.Lock()
+		s := k.served[m.path]
+		k.mu.Unlock()
+		if s != nil && s.place != nil {
+			s.place.touch(s.target, e.changed)
+		}
 	}
 }
 
@@ -328,9 +382,10 @@ func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte
 		return nil, errors.New("no such mount")
 	}
 	r := readRequest(e, path, who)
+	d := dialect("")
 	defer func() {
 		k.mu.Lock()
-		k.reading[readKey(r)] = r.number
+		k.reading[readKey(r)] = openRead{r.number, d}
 		k.mu.Unlock()
 	}()
 	if k.justRefused(r) {
@@ -351,7 +406,8 @@ func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte
 	if e == nil || readRequest(e, path, who).subject() != r.subject() {
 		return nil, errors.New("the Environment changed while the question was open")
 	}
-	return encodeEnv(dialectOf(m, who), e.name, e.variables)
+	d = dialectOf(m, who)
+	return encodeEnv(d, e.name, e.variables)
 }
 
 func readRequest(e *environment, path string, who *process) *request {
@@ -359,13 +415,13 @@ func readRequest(e *environment, path string, who *process) *request {
 		environment: e.name, environmentID: idText(e.id), path: path, names: e.names()}}
 }
 
-// dialectOf is the mount's own choice, else the program's where it is certain.
-// [TXT-10]
+// dialectOf is the mount's own choice, but for a shell: it would run what is in
+// a text that is not for it. [TXT-10]
 func dialectOf(m *mount, who *process) dialect {
-	if m.dialect != "" && m.dialect != string(dialectPortable) {
-		return dialect(m.dialect)
+	if isShell(who.exe) {
+		return dialectShell
 	}
-	return dialectFor(who.exe)
+	return orPortable(m.dialect)
 }
 
 // justRefused makes a no cover one load, as a yes does. [GRT-14]
@@ -414,8 +470,12 @@ func (k *keeper) ended(path string, who *process, word, detail string) {
 	}
 	r := readRequest(e, path, who)
 	k.mu.Lock()
-	r.number = k.reading[readKey(r)]
+	before := k.reading[readKey(r)]
 	k.mu.Unlock()
+	r.number = before.request
+	if word == endDelivered && before.dialect != dialectPortable { // [TXT-33]
+		detail = string(before.dialect)
+	}
 	outcome := word
 	if detail != "" {
 		outcome += ": " + detail

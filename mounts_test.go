@@ -40,6 +40,7 @@ func TestRunFolder(t *testing.T) {
 // TestMountRefused: what has to do with other mounts and with names. [MNT-4]
 // [REQ-4]
 func TestMountRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.policy(allowed(`"maxMounts":1,`, "append", "create", "connect", "list"))
 	p := w.unlock()
@@ -86,6 +87,7 @@ func (w *world) mountStates() string {
 // TestMountStates: a mount is remembered, whatever became of its place.
 // [MNT-12]
 func TestMountStates(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	w.set(p, "acme", "A", "v")
@@ -124,6 +126,7 @@ func TestMountStates(t *testing.T) {
 // TestUnmount: the link goes, who waits has an end, and no grant is left.
 // [MNT-13] [GRT-16]
 func TestUnmount(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.policy(allowed("", "append", "mount", "unmount"))
 	p := w.unlock()
@@ -161,6 +164,7 @@ func TestUnmount(t *testing.T) {
 
 // TestReadsAreTold: no outcome but a plain delivery is quiet. [DLV-19]
 func TestReadsAreTold(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	latest := func() string {
 		out, _, _ := w.done(w.command("status", "--json"))
@@ -235,5 +239,32 @@ func TestInexactIsSaid(t *testing.T) {
 	k.greet(func(string) string { return "" })
 	if s := k.status(); s.Exact || s.Note == "" || !strings.Contains(said.String(), "not counted exactly") {
 		t.Errorf("status %v, %q; at start:\n%s", s.Exact, s.Note, said)
+	}
+}
+
+// TestMountTimes: no read looks like an edit, neither at the link nor at what
+// it leads to, and a change looks like one at both. [WCH-1] [WCH-2]
+func TestMountTimes(t *testing.T) {
+	t.Parallel()
+	w, p, path := mounted(t, "")
+	look := func() (target string, link, fifo time.Time) {
+		target, err := os.Readlink(path)
+		must(t, err)
+		l, err := os.Lstat(path)
+		must(t, err)
+		f, err := os.Stat(path)
+		must(t, err)
+		return target, l.ModTime(), f.ModTime()
+	}
+	target, link, fifo := look()
+	cmd, _ := w.reads(path)
+	p.answers("read", "o")
+	must(t, cmd.Wait())
+	if tg, l, f := look(); tg != target || !l.Equal(link) || !f.Equal(fifo) {
+		t.Errorf("a read changed %q %v %v to %q %v %v", target, link, fifo, tg, l, f)
+	}
+	w.set(p, "acme", "ANOTHER", "value")
+	if tg, l, f := look(); tg != target || !f.After(fifo) || !l.Equal(f) {
+		t.Errorf("after a change the link has %q %v, the FIFO %v, before %q %v", tg, l, f, target, fifo)
 	}
 }

@@ -370,3 +370,37 @@ func TestHardenedKeeperServes(t *testing.T) {
 	k.in.Close()
 	k.wait()
 }
+
+// Two threads that open at the same moment are counted as one open: their
+// descriptors must tell. [DLV-6]
+func TestHoldsTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	must(t, unix.Mkfifo(path, 0o600))
+	open := func() int {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		must(t, err)
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
+	}
+	var st unix.Stat_t
+	must(t, unix.Stat(path, &st))
+	i := &instance{w: -1, dev: st.Dev, ino: st.Ino}
+	if _, ok := holds(os.Getpid(), i); ok {
+		t.Error("held before it was opened")
+	}
+	first := open()
+	copied, err := unix.FcntlInt(uintptr(first), unix.F_DUPFD_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(copied)
+	if h, ok := holds(os.Getpid(), i); !ok || h.twice {
+		t.Errorf("one open and its copy: %+v, %v", h, ok)
+	}
+	open()
+	h, _ := holds(os.Getpid(), i)
+	if !h.twice {
+		t.Errorf("two opens: %+v", h)
+	}
+	if bad := (&visit{}).onlyReads([]holder{h}); bad == nil || bad.word != endContested {
+		t.Errorf("two opens came out as %v", bad)
+	}
+}

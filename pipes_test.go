@@ -213,7 +213,10 @@ func TestPipesOddReaders(t *testing.T) {
 					t.Errorf("it ended %q, want %q", e.keeper.all(), c.word)
 				}
 				if r.in.Close(); c.helper != "part" && c.until == nil {
-					if got := r.wait(); got != c.want {
+					got := r.wait()
+					// Who keeps the pipe open may be taken for one left behind. [DLV-16]
+					late := c.word == endNotReader && got == lineRefused
+					if got != c.want && !late {
 						t.Errorf("the reader got %q, want %q", got, c.want)
 					}
 				}

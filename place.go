@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -242,39 +243,59 @@ func (p *place) isFile(name string, want fileID) error {
 // letters, so that a pattern such as .env* hides it from Git as well.
 func (p *place) tempName() string { return p.base + ".keepmum-" + rand.Text() }
 
-// replaceFile puts the link in the place of the file want, which an import has
-// read. The two are exchanged, so the file keeps existing until it is known to
-// be the right one; on any difference it goes back (SPEC §9). [MNT-5] [TUL-18]
-func (p *place) replaceFile(target string, want fileID) error {
+// swapFile puts the link in the place of the file want, which an import has
+// read. The two are exchanged, so the file keeps existing, as aside, until it is
+// known to be the right one; on any difference it goes back (SPEC §9.2). [MNT-5]
+// [TUL-18]
+func (p *place) swapFile(target string, want fileID) (aside string, err error) {
 	if err := p.isFile(p.base, want); err != nil {
-		return err
+		return "", err
 	}
 	testOnlyBetween()
-	temp := p.tempName()
-	if err := unix.Symlinkat(target, p.fd(), temp); err != nil {
-		return fmt.Errorf("cannot make a link beside %q: %v", p.path, err)
+	aside = p.tempName()
+	if err := unix.Symlinkat(target, p.fd(), aside); err != nil {
+		return "", fmt.Errorf("cannot make a link beside %q: %v", p.path, err)
 	}
-	if err := renameExchange(p.fd(), temp, p.base); err != nil {
-		p.drop(temp, target)
-		return fmt.Errorf("cannot exchange %q with a link: %v: import it without mounting,"+
+	if err := renameExchange(p.fd(), aside, p.base); err != nil {
+		p.drop(aside, target)
+		return "", fmt.Errorf("cannot exchange %q with a link: %v: import it without mounting,"+
 			" move it away, then mount", p.path, err)
 	}
-	err := p.settle(temp, p.isFile(temp, want), renameExchange)
-	if err != nil {
-		p.drop(temp, target)
+	if wrong := p.isFile(aside, want); wrong != nil {
+		return "", p.swapBack(aside, target, wrong)
 	}
-	return err
+	return aside, nil
+}
+
+// swapBack gives what swapFile set aside its name back, and returns why.
+func (p *place) swapBack(aside, target string, why error) error {
+	if renameExchange(p.fd(), aside, p.base) != nil {
+		return fmt.Errorf("%v, but is now named %q: move it back", why, aside)
+	}
+	p.drop(aside, target)
+	return why
+}
+
+// remove takes away the file want, which swapFile set aside. [TUL-18]
+func (p *place) remove(aside string, want fileID) error {
+	if err := p.isFile(aside, want); err != nil {
+		return err
+	}
+	if err := unix.Unlinkat(p.fd(), aside, 0); err != nil {
+		return fmt.Errorf("cannot remove %q: %v", p.path, err)
+	}
+	return nil
 }
 
 // settle removes what was moved aside as temp, or gives it its name back if it
 // was not what should go.
-func (p *place) settle(temp string, wrong error, back func(dir int, from, to string) error) error {
+func (p *place) settle(temp string, wrong error) error {
 	if wrong == nil {
 		if wrong = unix.Unlinkat(p.fd(), temp, 0); wrong == nil {
 			return nil
 		}
 	}
-	if back(p.fd(), temp, p.base) != nil {
+	if renameExclusive(p.fd(), temp, p.base) != nil {
 		return fmt.Errorf("%v, but is now named %q: move it back", wrong, temp)
 	}
 	return wrong
@@ -299,15 +320,25 @@ func (p *place) unlink(target string) error {
 	if err := renameExclusive(p.fd(), p.base, temp); err != nil {
 		return fmt.Errorf("cannot remove the link %q: %v", p.path, err)
 	}
-	return p.settle(temp, p.isLink(temp, target), renameExclusive)
+	return p.settle(temp, p.isLink(temp, target))
+}
+
+// touch gives the link the time at which its content changed: a watcher of the
+// folder is told of nothing else (SPEC §7.4). [WCH-2]
+func (p *place) touch(target string, changed time.Time) {
+	if p.isLink(p.base, target) != nil {
+		return
+	}
+	ts := unix.NsecToTimespec(changed.UnixNano())
+	unix.UtimesNanoAt(p.fd(), p.base, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // readImport reads a .env file that is to be imported, and says which file that
-// was before it was read, for replaceFile (SPEC §9).
+// was before it was read, for swapFile (SPEC §9.2).
 func (p *place) readImport() (text []byte, id fileID, err error) {
 	path := p.path
 	// Looked at before it is opened: opening a mounted .env would be a read.
-	switch kind, err := p.occupant(func(string) bool { return true }); {
+	switch kind, err := p.occupant(func(string) bool { return false }); {
 	case err != nil:
 		return nil, fileID{}, err
 	case kind == placeEmpty:

@@ -326,7 +326,7 @@ func TestReplaceFile(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		before func(path string) // after the import read it
-		within func(path string) // after replaceFile looked at it
+		within func(path string) // after swapFile looked at it
 		want   string            // at path then; "" is the link
 	}{
 		{"as read", nil, nil, ""},
@@ -357,16 +357,19 @@ func TestReplaceFile(t *testing.T) {
 			if c.within != nil {
 				between(t, func() { c.within(path) })
 			}
-			err = p.replaceFile("/run/ours/new", id)
+			aside, err := p.swapFile("/run/ours/new", id)
+			if err == nil {
+				err = p.remove(aside, id)
+			}
 			target, _ := os.Readlink(path)
 			if c.want == "" {
 				if err != nil || target != "/run/ours/new" {
-					t.Errorf("replaceFile = %v, leads to %q", err, target)
+					t.Errorf("swapFile = %v, leads to %q", err, target)
 				}
 			} else {
 				now, _ := os.ReadFile(path)
 				if err == nil || target != "" || c.want != "?" && string(now) != c.want {
-					t.Errorf("replaceFile = %v, target %q, text %q, want %q", err, target, now, c.want)
+					t.Errorf("swapFile = %v, target %q, text %q, want %q", err, target, now, c.want)
 				}
 			}
 			noTemporary(t, filepath.Dir(path))
@@ -392,7 +395,7 @@ func TestReadImport(t *testing.T) {
 		{dir + "/missing", "no file"},
 		{dir, "is a directory"},
 		{dir + "/fifo", "mounted .env already?"},
-		{dir + "/link", "mounted .env already?"},
+		{dir + "/link", `is a symbolic link to "good", not a regular file`},
 		{dir + "/mounted", "mounted .env already?"},
 		{dir + "/good/x", "not a folder"},
 		{dir + "/./good", "not clean"},

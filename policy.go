@@ -351,7 +351,17 @@ func (p *policy) weigh(r *request, remembered string) decision {
 	if p.AgentValues != "ask" && len(r.object.fromAgent) > 0 {
 		return decision{word: "deny", rule: "agentValues is deny (" + p.from["agentValues"] + ")"}
 	}
+	if r.action.carriesValues() && r.via == viaMCP { // [RUN-1]
+		return decision{word: "deny", rule: "values go to keepmum's own run and export alone"}
+	}
 	d := p.ruling(r)
+	for _, name := range r.object.others { // [RUN-11]
+		other := *r
+		other.object.environment, other.object.others = name, nil
+		if also := p.ruling(&other); inOrder(decisionWords)(also.word, d.word) {
+			d = also
+		}
+	}
 	if d.word != "deny" && remembered != "" {
 		return decision{word: "allow", rule: remembered}
 	}
@@ -362,7 +372,8 @@ func (p *policy) weigh(r *request, remembered string) decision {
 // ruling is what the rules say: of each file the first that matches, of the
 // two words the stricter (SPEC §6). [POL-6]
 func (p *policy) ruling(r *request) decision {
-	d := decision{rule: "no rule"}
+	d, o := decision{rule: "no rule"}, r.object
+	o.others = nil
 	for _, admin := range []bool{true, false} {
 		i := slices.IndexFunc(p.Rules, func(u rule) bool { return u.admin == admin && u.matches(r) })
 		if i < 0 {
@@ -370,7 +381,7 @@ func (p *policy) ruling(r *request) decision {
 		}
 		u := decision{word: p.Rules[i].decision, rule: p.Rules[i].where}
 		// A wildcard was written without this Environment in mind. [POL-10]
-		if u.word == "allow" && p.sensitive(r.object) && p.Rules[i].environment != r.object.environment {
+		if u.word == "allow" && p.sensitive(o) && p.Rules[i].environment != r.object.environment {
 			u = decision{word: "ask", rule: u.rule + " (sensitive, so ask)"}
 		}
 		if d.word == "" || inOrder(decisionWords)(u.word, d.word) {
@@ -420,7 +431,8 @@ func (u *rule) matchesNames(o object) bool {
 func (p *policy) sensitive(o object) bool {
 	return slices.ContainsFunc(p.Sensitive, func(s string) bool {
 		return o.environment != "" && matchGlob(s, o.environment) ||
-			o.newName != "" && matchGlob(s, o.newName)
+			o.newName != "" && matchGlob(s, o.newName) ||
+			slices.ContainsFunc(o.others, func(name string) bool { return matchGlob(s, name) })
 	})
 }
 

@@ -85,6 +85,18 @@ func (p *process) hasAncestor(pid int) bool {
 	return slices.ContainsFunc(p.ancestors, func(a ancestor) bool { return a.pid == pid })
 }
 
+// sitting names the session that p belongs to, by its leader's process
+// instance: a terminal and what was started in it. A session's number is not
+// used again while it lasts.
+func (p *process) sitting() string {
+	for _, a := range p.chain() {
+		if a.pid == p.session {
+			return fmt.Sprintf("%d/%d", a.pid, a.start)
+		}
+	}
+	return fmt.Sprintf("%d", p.session)
+}
+
 // chain is the process itself and then its ancestors, nearest first.
 func (p *process) chain() []ancestor {
 	self := ancestor{pid: p.pid, parent: p.parent, session: p.session, start: p.start,

@@ -183,3 +183,19 @@ func TestTerminalName(t *testing.T) {
 		}
 	}
 }
+
+// FuzzStat: a process that names itself chooses nothing but its name. [WHO-3]
+func FuzzStat(f *testing.F) {
+	const rest = " S 7 8 9 34817 8 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 2600960 220"
+	for _, name := range []string{"sh", "", ") R 1 1 1 1 1", "a b", "((", "))\n5 (x) S 1 1", strings.Repeat(")", 300)} {
+		f.Add(name, rest)
+	}
+	f.Add("sh", "")
+	f.Fuzz(func(t *testing.T, name, tail string) {
+		want := statLine{parent: 7, session: 9, tty: 34817, start: 12345}
+		if st, err := parseStat("5 (" + name + ")" + rest); err != nil || st != want {
+			t.Errorf("named %q: %+v, %v", name, st, err)
+		}
+		parseStat("5 (" + name + ")" + tail)
+	})
+}

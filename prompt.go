@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // choice is one answer that a prompt offers.
@@ -23,7 +24,7 @@ func choicesFor(r *request, timed time.Duration) []choice {
 		list = []choice{{'o', answerOnce, "[o]nce"}, {'e', answerValues, "[e]nter values"}}
 	}
 	switch r.action {
-	case actAppend, actRemove, actDelete, actRename, actImport:
+	case actAppend, actRemove, actDelete, actRename, actImport, actExport:
 	default:
 		if r.via != viaCommand {
 			list = append(list, choice{'p', answerProcess, "[p]rocess"})
@@ -67,9 +68,11 @@ func shortDuration(d time.Duration) string {
 }
 
 const (
-	promptLabel = 12 // columns of a label
-	minValue    = 16 // columns of a value on the narrowest screen
-	maxLines    = 6  // of one fact: a prompt stays on one screen
+	promptLabel = 12      // columns of a label
+	minValue    = 16      // columns of a value on the narrowest screen
+	maxLines    = 6       // of one fact
+	screenRows  = 24      // of one question, at 80 columns [ASK-3]
+	wholeText   = 1 << 30 // columns of what is not cut
 )
 
 // promptText builds a prompt, fact by fact, for a screen of a given width.
@@ -77,6 +80,7 @@ const (
 type promptText struct {
 	strings.Builder
 	width int
+	lines int // of one fact that comes from outside
 }
 
 // fact writes a label and its value, wrapped at words; value is clean.
@@ -95,26 +99,38 @@ func (b *promptText) fact(label, value string) {
 	}
 }
 
+// whole writes a fact of any length and returns its lines: of a command to be
+// run nothing is cut. [RUN-4]
+func (b *promptText) whole(label, value string) int {
+	lines := wrap(value, b.room(1))
+	for _, line := range lines {
+		fmt.Fprintf(b, "   %-*s%s\n", promptLabel, label, line)
+		label = ""
+	}
+	return len(lines)
+}
+
 // room is how many columns of a value are shown.
 func (b *promptText) room(lines int) int {
 	return lines * max(b.width-3-promptLabel, minValue)
 }
 
-// fit returns what shown gives for the room of some lines. Long words leave
+// fit returns what shown gives for the room of some lines, from least to most. Long words leave
 // lines half empty: where the end would be pushed off the screen by that, more
 // is cut from the middle, so that a program cannot hide its last argument
 // (SPEC §5.2). [ASK-8]
-func (b *promptText) fit(lines int, shown func(room int) string) string {
-	for room := b.room(lines); ; room -= b.room(1) / 2 {
-		if text := shown(room); len(wrap(text, b.room(1))) <= maxLines {
+func (b *promptText) fit(least, most int, shown func(room int) string) string {
+	lines := max(least, b.lines)
+	for room := b.room(min(most, lines)); ; room -= b.room(1) / 2 {
+		if text := shown(room); len(wrap(text, b.room(1))) <= lines || room < 1 {
 			return text
 		}
 	}
 }
 
 // cleaned is clean for a text that fits.
-func (b *promptText) cleaned(lines int, text string) string {
-	return b.fit(lines, func(room int) string { return clean(text, room) })
+func (b *promptText) cleaned(least, most int, text string) string {
+	return b.fit(least, most, func(room int) string { return clean(text, room) })
 }
 
 // wrap breaks text at spaces, and words that are too long where they must be.
@@ -141,36 +157,68 @@ func wrap(text string, width int) []string {
 	return append(lines, line)
 }
 
-// cutColumns returns how many bytes of s fit into width columns.
+// cutColumns returns how many bytes of s fit into width columns. A mark stays
+// with its letter: on the next line it would stand on a space. [ASK-7]
 func cutColumns(s string, width int) int {
-	n := 0
+	n, cut := 0, 0
 	for i, r := range s {
+		if !unicode.IsMark(r) || cut == 0 {
+			cut = i
+		}
 		if n += columns(string(r)); n > width {
-			return i
+			return cut
 		}
 	}
 	return len(s)
 }
 
-// renderPrompt is the whole question: who, with its ancestry, and what. It
-// implements *Requests, prompts, grants* (SPEC §5). [ASK-3]
+// renderPrompt is the whole question: who, with its ancestry, and what. Its
+// facts get as many lines as leave all of it on one screen, or who asks could
+// push itself off by long names. It implements *Requests, prompts, grants*
+// (SPEC §5). [ASK-3]
 func renderPrompt(r *request, offered []choice, costs bool, width int, home string, now time.Time) string {
-	b := &promptText{width: min(max(width, 40), 120) - 1}
+	width = min(max(width, 40), 120) - 1
+	choices := renderChoices(offered, width)
+	screen := max(screenRows, screenRows*80/(width+1)) // a narrow one wraps all
+	for lines := maxLines; ; lines-- {
+		b := &promptText{width: width, lines: lines}
+		command := b.facts(r, home, now)
+		if costs { // [ASK-6]
+			b.fact("", "a yes costs the passphrase")
+		}
+		rows := strings.Count(b.String()+choices, "\n") + 1
+		if rows-command > screen && lines > 1 {
+			continue
+		}
+		if rows-command > screen {
+			b.fact("note", fmt.Sprintf("the question has %d lines: read all of it", rows+1))
+		}
+		return b.String() + choices
+	}
+}
+
+// facts writes who asks for what, and returns how many lines are the command of
+// a run.
+func (b *promptText) facts(r *request, home string, now time.Time) (command int) {
 	p := r.actor
 	fmt.Fprintf(b, " #%d %s  %s\n", r.number, now.Format("15:04:05"), r.action)
 	b.fact("program", fmt.Sprintf("%s  (pid %d)", programText(p.exe, home, b.room(1)), p.pid))
-	b.fact("command", b.fit(4, func(room int) string { return quoteCommand(p.args, room) }))
-	b.fact("directory", programText(p.dir, home, b.room(2)))
-	b.fact("started by", startedBy(p, b.room(2)))
+	if r.action == actRun {
+		command = b.whole("command", quoteCommand(p.args, wholeText))
+	} else {
+		b.fact("command", b.fit(1, 4, func(room int) string { return quoteCommand(p.args, room) }))
+	}
+	b.fact("directory", b.fit(1, 2, func(room int) string { return programText(p.dir, home, room) }))
+	b.fact("started by", b.fit(1, 2, func(room int) string { return startedBy(p, room) }))
 	b.fact("", agentText(r))
 	if r.claim != "" {
 		b.fact("says it is", clean(r.claim, b.room(1)))
 	}
 	b.object(r, home)
-	if costs { // [ASK-6]
-		b.fact("", "a yes costs the passphrase")
+	if command > maxLines { // what asks may have left the screen
+		b.fact("note", fmt.Sprintf("the command has %d lines: read all of it", command))
 	}
-	return b.String() + renderChoices(offered, b.width)
+	return command
 }
 
 // agentText says whether an agent is behind a request, and what that means for
@@ -185,7 +233,7 @@ func agentText(r *request) string {
 	default:
 		text = "its parents cannot be seen: treated as an AI agent's"
 	}
-	if r.action == actRead {
+	if r.action == actRead || r.action.carriesValues() {
 		text += "; a yes may show it the VALUES"
 	}
 	return text
@@ -206,22 +254,32 @@ func renderChoices(offered []choice, width int) string {
 // object writes what is wanted: which Environment, names, path.
 func (b *promptText) object(r *request, home string) {
 	o := r.object
-	b.fact("wants", clean(r.wants(), b.room(3)))
-	if o.path != "" {
-		b.fact("path", cleanPath(o.path, home, b.room(3)))
+	b.fact("wants", b.cleaned(3, 3, r.wants()))
+	label := "path"
+	if r.action == actRun {
+		label = "runs"
+	}
+	b.path(label, o.path, home, 3)
+	for _, path := range o.otherPaths {
+		b.path("and", path, home, 2)
 	}
 	if len(o.replaced) > 0 { // [ASK-5]
-		b.fact("REPLACES", b.cleaned(maxLines, "the value of "+strings.Join(o.replaced, ", ")))
+		b.fact("REPLACES", b.cleaned(1, maxLines, "the value of "+strings.Join(o.replaced, ", ")))
 	}
 	if len(o.names) > 0 {
-		b.fact("names", b.cleaned(maxLines, strings.Join(o.names, ", ")))
+		b.fact("names", b.cleaned(1, maxLines, strings.Join(o.names, ", ")))
 	}
 	if len(o.fromAgent) > 0 { // [ASK-5]
-		b.fact("seen", clean("the agent has seen the value of "+strings.Join(o.fromAgent, ", "), b.room(3)))
+		b.fact("seen", b.cleaned(1, 3, "the agent has seen the value of "+strings.Join(o.fromAgent, ", ")))
 	}
 	for _, note := range o.notes { // [ASK-6]
-		b.fact("note", b.cleaned(4, note))
+		b.fact("note", b.cleaned(2, 4, note))
 	}
+}
+
+// path writes a path, if there is one.
+func (b *promptText) path(label, path, home string, lines int) {
+	b.fact(label, b.fit(1, lines, func(room int) string { return cleanPath(path, home, room) }))
 }
 
 // programText shows an executable or a directory; what cannot be read says so.

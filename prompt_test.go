@@ -143,3 +143,33 @@ func TestKeys(t *testing.T) {
 		t.Error("an agent is offered trust until lock")
 	}
 }
+
+// FuzzPrompt: whatever is in a request, its prompt holds allowed characters
+// only, and no line is wider than the screen. [ASK-7] [ASK-8]
+func FuzzPrompt(f *testing.F) {
+	for _, ranges := range hidden {
+		f.Add("a"+string(ranges[0][0])+"b", "API_KEY", uint8(3), 40)
+	}
+	f.Add(strings.Repeat("x", 10240), strings.Repeat("e\u0301\u0302 ", 50), uint8(0), 80)
+	f.Add("\x1b]0;title\a", "\x1b[2J\x1b[H> yes", uint8(4), 20)
+	f.Add("世界\r\n\tapproved", "\u202egpj.exe", uint8(12), 200)
+	f.Fuzz(func(t *testing.T, a, b string, which uint8, width int) {
+		r := &request{number: 1, via: viaMCP, claim: a, action: actions[int(which)%len(actions)],
+			actor: &process{pid: 7, exe: b, args: []string{a, b}, dir: a, agent: agentYes, tty: b,
+				ancestors: []ancestor{{pid: 6, exe: a}, {pid: 5, exe: b}}},
+			object: object{environment: a, newName: b, path: a, names: []string{b, a}, fromAgent: []string{a},
+				empty: []string{b}, replaced: []string{a}, notes: []string{b}}}
+		screen := min(max(width, 40), 120)
+		for line := range strings.Lines(renderPrompt(r, choicesFor(r, timedGrant), which%2 == 0, width, a, time.Now())) {
+			line = strings.TrimSuffix(line, "\n")
+			if columns(line) > screen {
+				t.Errorf("%d columns on a screen of %d: %q", columns(line), screen, line)
+			}
+			for _, c := range line {
+				if !allowedInPrompt(c) {
+					t.Errorf("%U in %q", c, line)
+				}
+			}
+		}
+	})
+}

@@ -62,8 +62,10 @@ type promptVector struct {
 	Agent       string       `json:"agent"`
 	Claim       vectorText   `json:"claim"`
 	Environment vectorText   `json:"environment"`
+	Others      []vectorText `json:"others"`
 	NewName     vectorText   `json:"newName"`
 	Path        vectorText   `json:"path"`
+	Paths       []vectorText `json:"paths"`
 	Names       []vectorText `json:"names"`
 	Missing     []vectorText `json:"missing"`
 	Seen        []vectorText `json:"seen"`
@@ -118,8 +120,14 @@ func readPromptVector(t *testing.T, path string) (v promptVector, top, rendered 
 var alsoNotes = map[string]string{
 	"new-environment": "makes the new Environment acme-dev",
 	"replaces-file":   "REPLACES the file by a mount, once its variables are stored",
+	"replaces-files":  "REPLACES the 3 files, each by a mount of the whole Environment, once their variables are stored",
+	"comments":        "does not keep 14 comments",
+	"several-files":   "in several of the files, the last of which counts: DATABASE_URL, STRIPE_KEY",
+	"several-lines":   "on several lines of a file, the last of which counts: PORT",
+	"git-tracked":     "tracked by Git, whose history keeps the values: /home/you/src/acme/.env",
 	"ends-mounts":     "ends 1 mount, the first /home/you/src/acme/.env",
 	"git-exclude":     "approving adds /.env to the work tree's .git/info/exclude",
+	"several":         "API_KEY is in several: the one of \"acme-mail\" counts",
 }
 
 // request makes what the vector describes.
@@ -134,12 +142,10 @@ func (v *promptVector) request(t *testing.T) *request {
 	for _, a := range v.Ancestors {
 		p.ancestors = append(p.ancestors, ancestor{pid: a.PID, exe: string(a.Exe)})
 	}
-	o := object{environment: string(v.Environment), newName: string(v.NewName), path: string(v.Path),
-		names: plainTexts(v.Names), empty: plainTexts(v.Missing), fromAgent: plainTexts(v.Seen),
+	o := object{environment: string(v.Environment), others: plainTexts(v.Others), newName: string(v.NewName), path: string(v.Path),
+		otherPaths: plainTexts(v.Paths), names: plainTexts(v.Names), empty: plainTexts(v.Missing), fromAgent: plainTexts(v.Seen),
 		replaced: plainTexts(v.Replaced)}
-	for _, name := range v.Plain {
-		o.notes = append(o.notes, "a plain value, not concealed, which the agent gives: "+string(name))
-	}
+	o.note(wordings["plain"]+": ", plainTexts(v.Plain))
 	for _, tag := range v.Also {
 		if alsoNotes[tag] == "" {
 			t.Fatalf("also %q", tag)
@@ -186,8 +192,15 @@ var wordings = map[string]string{
 	"replaces":        "REPLACES the value of",
 	"new-environment": "makes the new Environment",
 	"replaces-file":   "REPLACES the file by a mount",
+	"replaces-files":  "files, each by a mount of the whole Environment",
+	"comments":        "does not keep 14 comments",
+	"several-files":   "in several of the files, the last of which counts",
+	"several-lines":   "on several lines of a file, the last of which counts",
+	"git-tracked":     "tracked by Git, whose history keeps the values",
 	"ends-mounts":     "ends 1 mount",
 	"git-exclude":     "approving adds",
+	"several":         "API_KEY is in several",
+	"prints":          "to PRINT the VALUES",
 	"passphrase":      "a yes costs the passphrase",
 }
 
@@ -286,7 +299,7 @@ func TestPromptVectors(t *testing.T) {
 		}
 	}
 	for _, a := range actions {
-		if !tried[a] && a != actRun && a != actExport {
+		if !tried[a] {
 			t.Errorf("no vector is about %q", a)
 		}
 	}
@@ -320,8 +333,11 @@ func TestPromptVectorsWording(t *testing.T) {
 		source.WriteString(readDoc(t, name))
 	}
 	for tag, want := range map[string]string{"new-environment": `"makes the new Environment "+`,
-		"replaces-file": `"` + alsoNotes["replaces-file"] + `"`, "ends-mounts": `"ends %s, the first %s"`,
-		"git-exclude": `" to the work tree's .git/info/exclude"`, "plain": `"` + wordings["plain"] + `: "`} {
+		"replaces-file": `"` + alsoNotes["replaces-file"] + `"`, "comments": `"does not keep "+count(comments, "comment")`,
+		"replaces-files": `"REPLACES the %d files, each by a mount of the whole Environment, "+`,
+		"several-files":  `"` + wordings["several-files"] + `: "`, "several-lines": `"` + wordings["several-lines"] + `: "`,
+		"git-tracked": `"` + wordings["git-tracked"] + `: "`, "ends-mounts": `"ends %s, the first %s"`,
+		"several": `"%s is in several: the one of %q counts"`, "git-exclude": `" to the work tree's .git/info/exclude"`, "plain": `"` + wordings["plain"] + `: "`} {
 		if !strings.Contains(source.String(), want) {
 			t.Errorf("%s: the program does not hold %s", tag, want)
 		}

@@ -21,3 +21,9 @@ func unlockPTY(fd int) (name string, err error) {
 	}
 	return unix.ByteSliceToString(buf[:]), nil
 }
+
+// The requests for a terminal's settings.
+const (
+	ioctlGetTermios = unix.TIOCGETA
+	ioctlSetTermios = unix.TIOCSETA
+)

@@ -16,3 +16,9 @@ func unlockPTY(fd int) (name string, err error) {
 	}
 	return fmt.Sprintf("/dev/pts/%d", n), unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
 }
+
+// The requests for a terminal's settings.
+const (
+	ioctlGetTermios = unix.TCGETS
+	ioctlSetTermios = unix.TCSETS
+)

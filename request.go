@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -53,9 +54,13 @@ const (
 type object struct {
 	environment   string   // name
 	environmentID string   // 26 characters of base32, lower case
-	path          string   // of a mount or an imported file
+	others        []string // names of further Environments, of a run of several
+	path          string   // of a mount, an imported file or a program to run
+	otherPaths    []string // further files of an import, in their order
 	names         []string // of variables
 	newName       string   // of a renamed Environment
+	dialect       dialect  // of a mount
+	check         bool     // list what readers make of the values, too
 	fromAgent     []string // names whose value passed through the agent
 	empty         []string // names without a value, which the person may type
 	replaced      []string // names whose value is overwritten
@@ -82,7 +87,13 @@ func (r *request) wants() string {
 	case actConnect:
 		return "to use keepmum: every later step asks again"
 	case actList:
-		if o.environment == "" {
+		switch {
+		case o.check && o.environment == "":
+			return "the names of all variables that some reader does not get exactly, and of these readers"
+		case o.check:
+			return fmt.Sprintf("the names of variables of %q that some reader does not get exactly, "+
+				"and of these readers", o.environment)
+		case o.environment == "":
 			return "the names of all Environments"
 		}
 		return fmt.Sprintf("the names of variables and mounts of %q", o.environment)
@@ -102,12 +113,40 @@ func (r *request) wants() string {
 	case actUnmount:
 		return fmt.Sprintf("to end the mount of %q at the path below", o.environment)
 	case actImport:
-		return fmt.Sprintf("to import the file below into %q", o.environment)
+		file := "the file"
+		if n := len(o.otherPaths); n > 0 {
+			file = fmt.Sprintf("the %d files", n+1)
+		}
+		return fmt.Sprintf("to import %s from %s below into %q", count(len(o.names), "variable"),
+			file, o.environment)
 	case actRead:
 		return fmt.Sprintf("%s of %q through the path below", count(len(o.names), "variable"),
 			o.environment)
+	case actRun:
+		return fmt.Sprintf("to run the command with %s of %s", count(len(o.names), "variable"),
+			o.environmentText())
+	case actExport:
+		return fmt.Sprintf("to PRINT the VALUES of %s of %s", count(len(o.names), "variable"),
+			o.environmentText())
 	}
 	return string(r.action)
+}
+
+// environmentText names every Environment of the object.
+func (o *object) environmentText() string {
+	text := fmt.Sprintf("%q", o.environment)
+	for _, name := range o.others {
+		text += fmt.Sprintf(", %q", name)
+	}
+	return text
+}
+
+// environmentName is the name of the Environment, or the names of several.
+func (o *object) environmentName() string {
+	if len(o.others) == 0 {
+		return o.environment
+	}
+	return o.environmentText()
 }
 
 // count says "1 variable", "3 variables".
@@ -123,6 +162,23 @@ func count(n int, noun string) string {
 func (r *request) subject() string {
 	names := slices.Clone(r.object.names)
 	slices.Sort(names)
-	return strings.Join([]string{string(r.action), r.object.environmentID, r.object.environment,
-		r.object.newName, r.object.path, strings.Join(names, ",")}, "\x00")
+	list := append([]string{string(r.action), r.object.environmentID, r.object.environment,
+		r.object.newName, r.object.paths(), string(r.object.dialect), strconv.FormatBool(r.object.check),
+		strings.Join(names, ",")}, r.object.others...)
+	if r.action == actRun { // [RUN-10]
+		list = append(list, r.actor.sitting())
+	}
+	return strings.Join(list, "\x00")
+}
+
+// paths returns all of them as one text.
+func (o *object) paths() string {
+	return strings.Join(append([]string{o.path}, o.otherPaths...), ", ")
+}
+
+// note says something of some names or paths, if there are any.
+func (o *object) note(text string, names []string) {
+	if len(names) > 0 {
+		o.notes = append(o.notes, text+strings.Join(names, ", "))
+	}
 }

@@ -65,6 +65,7 @@ func TestActionsOfSpec(t *testing.T) {
 // TestRequestNumber: the question, the decision and the outcome have one
 // number. [REQ-1] [DLV-17]
 func TestRequestNumber(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	p.showed("#1 ")
 	cmd, _ := w.reads(path)
@@ -111,6 +112,7 @@ func TestUnwrittenDecision(t *testing.T) {
 // TestChangedMeanwhile: a yes is for the Environment that was shown. [REQ-8]
 // [DLV-10]
 func TestChangedMeanwhile(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.policy(allowed("", "append", "list"))
 	p := w.unlock()
@@ -139,6 +141,7 @@ func TestChangedMeanwhile(t *testing.T) {
 
 // TestAppendSays: what an agent's append does to values. [ASK-5]
 func TestAppendSays(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	w.set(p, "acme", "OLD", "v")
@@ -195,6 +198,7 @@ func TestConsequencesSaid(t *testing.T) {
 // TestCommandWaits: a command comes again until the person has answered, and
 // says that it waits. [WAI-6]
 func TestCommandWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.env = append(w.env, "KEEPMUM_TEST_WAIT=10ms")
 	p := w.unlock()

@@ -280,7 +280,8 @@ func (c *connection) answer(ctx context.Context, m message) {
 	result, err := guarded(func() (any, error) { return c.run(ctx, m) })
 	out := &message{id: m.id}
 	if err == nil {
-		out.result, err = json.Marshal(result)
+		out.result, err = encodeResult(result)
+		defer wipe(out.result)
 	}
 	if err != nil {
 		out.result, out.err = nil, wireErrorOf(err)

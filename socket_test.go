@@ -291,6 +291,7 @@ func TestOtherBuild(t *testing.T) {
 // TestPasswdAfterAKilledKeeper: the lines that the vault does not know of yet
 // stay good under their own key. [VLT-23]
 func TestPasswdAfterAKilledKeeper(t *testing.T) {
+	t.Parallel()
 	const second = "another passphrase"
 	w := newWorld(t)
 	p := w.unlock()
@@ -322,7 +323,8 @@ func TestPasswdAfterAKilledKeeper(t *testing.T) {
 		t.Errorf("log --verify: %q %q", out, errOut)
 	}
 	out, _, _ := w.done(w.command("log"))
-	if strings.Count(out, " passwd; ") != 1 || strings.Contains(out, "audit-gap") {
+	if strings.Count(out, " passwd; ") != 1 || strings.Count(out, "audit-gap") != 1 ||
+		!strings.Contains(out, "the keeper was killed") {
 		t.Errorf("the log:\n%s", out)
 	}
 }
@@ -330,6 +332,7 @@ func TestPasswdAfterAKilledKeeper(t *testing.T) {
 // TestSocketLines: what is no request is answered, and the next one read.
 // [SOC-6] [SOC-7] [SOC-8] [SOC-16] [SOC-18]
 func TestSocketLines(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	c := w.dial()
@@ -416,6 +419,7 @@ func (w *world) status() (s statusReport) {
 
 // TestTooMuchUnderWay: one more than 256 requests is told so. [SOC-11] [SOC-18]
 func TestTooMuchUnderWay(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.unlock()
 	c := w.dial()
@@ -496,6 +500,7 @@ func TestPeerThatHasEnded(t *testing.T) {
 
 // TestNoValueOnTheSocket: not even for one who is approved. [SOC-15] [SOC-17]
 func TestNoValueOnTheSocket(t *testing.T) {
+	t.Parallel()
 	const value = "canary-of-the-socket"
 	w := newWorld(t)
 	p := w.unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -72,7 +73,7 @@ func (k *keeper) status() *statusReport {
 		}
 		s.Grants = append(s.Grants, grantReport{ID: g.id, Action: g.request.action, Lasts: lasts,
 			Ends: g.made.Add(g.lasts), Program: g.actor.exe, PID: g.actor.pid,
-			Environment: o.environment, Path: o.path})
+			Environment: o.environmentName(), Path: o.path})
 	}
 	k.mu.Lock()
 	s.RefusedReads = k.refused
@@ -81,7 +82,7 @@ func (k *keeper) status() *statusReport {
 }
 
 func (k *keeper) mountReport(e *environment, m *mount) mountReport {
-	r := mountReport{Path: m.path, Environment: e.name, Dialect: m.dialect, State: k.stateOf(m.path)}
+	r := mountReport{Path: m.path, Environment: e.name, Dialect: string(orPortable(m.dialect)), State: k.stateOf(m.path)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s := k.served[m.path]; s != nil {
@@ -128,7 +129,7 @@ func renderRead(r *request, word, detail, home string) string {
 	at := time.Now().Format("15:04:05") + "  " + cleanPath(r.object.path, home, 60) + ": "
 	switch word {
 	case endDelivered:
-		return at + "read by " + who + "\n"
+		return at + strings.TrimSuffix("read by "+who+", as "+clean(detail, 20), ", as ") + "\n"
 	case endTainted:
 		return "\a" + at + "WARNING: another process may have the values that were read by " + who +
 			"\n   its grants are gone; change the secrets of " + clean(r.object.environment, 60) + "\n"
@@ -136,4 +137,37 @@ func renderRead(r *request, word, detail, home string) string {
 		return at + "not taken (" + clean(detail, 80) + ") by " + who + "\n"
 	}
 	return at + "NO VALUES (" + strings.TrimSuffix(word+", "+clean(detail, 80), ", ") + ") for " + who + "\n"
+}
+
+func printStatus(w io.Writer, s *statusReport) {
+	if s.State == "locked" {
+		fmt.Fprintln(w, "locked: no keeper runs; start keepmum unlock in a terminal of your own")
+		return
+	}
+	fmt.Fprintf(w, "unlocked by pid %d since %s: %s, %s, %d waiting, %s refused\n", s.PID,
+		s.Since.Format("15:04:05"), count(s.Environments, "Environment"), count(s.Variables, "variable"),
+		s.Waiting, count(s.RefusedReads, "read"))
+	if !s.Exact {
+		fmt.Fprintf(w, "note: opens are not counted exactly here (%s)\n", clean(s.Note, 100))
+	}
+	for _, m := range s.Mounts {
+		last := "never read"
+		if m.LastRead != nil {
+			last = fmt.Sprintf("%s %s by %s (pid %d)", m.LastRead.Time.Format("15:04:05"),
+				clean(m.LastRead.Outcome, 60), clean(m.LastRead.Program, 60), m.LastRead.PID)
+		}
+		state := m.State
+		if m.Dialect != string(dialectPortable) {
+			state += ", " + clean(m.Dialect, 20)
+		}
+		fmt.Fprintf(w, "mount  %s  (%s)  %s\n  %s\n", clean(m.Path, 100), clean(m.Environment, 60), state, last)
+	}
+	for _, g := range s.Grants {
+		env := ""
+		if g.Environment != "" {
+			env = "  (" + clean(g.Environment, 60) + ")"
+		}
+		fmt.Fprintf(w, "grant %d  %s%s\n  %s, ends %s, %s\n", g.ID, g.Action, env,
+			clean(g.Program, 80), g.Ends.Format("15:04:05"), g.Lasts)
+	}
 }

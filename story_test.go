@@ -18,6 +18,7 @@ import (
 
 // TestDemo runs the demo as a stranger does and wants nothing left of it. [CLI-14]
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	cmd := w.command("demo")
 	cmd.Env = append(cmd.Env, "TMPDIR="+w.project)
@@ -45,6 +46,7 @@ func (w *world) reads(path string) (cmd *exec.Cmd, out *bytes.Buffer) {
 // TestStory is the main job: an agent prepares, the program reads, the agent
 // does not. [GRT-3] [DLV-18] [DLV-19] [MNT-12]
 func TestStory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	c := w.client()
@@ -142,6 +144,7 @@ func leaksOf(text []byte) (found []string) {
 // TestCanary uses every tool well and badly and looks for known values in
 // every byte that leaves, and in what lies around. [KPR-13] [SOC-15]
 func TestCanary(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	c := w.client()
@@ -150,7 +153,7 @@ func TestCanary(t *testing.T) {
 	bad := filepath.Join(w.project, "bad.env")
 	os.WriteFile(bad, []byte("A=\""+canaries[0]+"\n"), 0o600)
 	imp := map[string]any{"environmentName": "acme", "path": bad}
-	if _, text := c.asked(p, "import", "o", "import_env_file", imp); !strings.Contains(text, "line 1") {
+	if _, text := c.result(c.call("import_env_file", imp)); !strings.Contains(text, "line 1") {
 		t.Errorf("bad import: %q", text)
 	}
 	os.Remove(bad)
@@ -249,6 +252,7 @@ func (w *world) sweepFiles() {
 // TestKeeperKilled: no FIFO is left, a waiting reader has its end, and the
 // next unlock serves again. [KPR-23] [MNT-12]
 func TestKeeperKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	w.set(p, "acme", "A", "v")
@@ -294,6 +298,7 @@ func TestKeeperKilled(t *testing.T) {
 // TestReaperKilledToo: whatever is killed, the next unlock is clean and touches
 // nothing that is not ours. [KPR-26] [KPR-27]
 func TestReaperKilledToo(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	w.set(p, "acme", "A", "v")

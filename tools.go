@@ -24,6 +24,8 @@ const (
 	kindBool    = "true or false"
 	kindTexts   = "an array of strings"
 	kindObjects = "an array of objects"
+	kindObject  = "an object"
+	kindCount   = "an integer"
 )
 
 // field describes one argument or one member of a result.
@@ -66,6 +68,12 @@ var (
 	outID        = textField("environmentId", "the id, which never changes")
 	outName      = textField("name", "the name")
 	outEnabled   = boolField("enabled", "whether the mount is served")
+	argDialect   = textField("dialect", "how values are quoted for the program that reads them: "+
+		dialectNames()+"; default portable")
+	outWarnings = objectsField("warnings", "variables that some kinds of reader do not get exactly",
+		textField("name", "the variable's name"), outDialect,
+		textsField("readers", "the kinds of reader that differ"), textField("advice", "what to do"))
+	outDialect = textField("dialect", "how values are quoted")
 )
 
 var tools = []tool{
@@ -91,19 +99,29 @@ var tools = []tool{
 					"see, such as ports and public addresses")))},
 		out: []field{textsField("added", "names that are new"),
 			textsField("updated", "names that existed and have a new value"),
-			textsField("placeholders", "names that have no value yet")}},
+			textsField("placeholders", "names that have no value yet"), outWarnings}},
 	{name: "create_local_env_file", idempotent: true,
 		in: []field{argAccount, argEnvironment,
-			textField("environmentName", "the name that belongs to environmentId"), argMountPath},
-		out: []field{argMountPath, outID, outEnabled}},
+			textField("environmentName", "the name that belongs to environmentId"), argMountPath,
+			optional(argDialect)},
+		out: []field{argMountPath, outID, outEnabled, outDialect}},
 	{name: "list_local_env_files", readOnly: true, in: []field{argAccount, argEnvironment},
-		out: []field{objectsField("localEnvFiles", "the mounts", argMountPath, outEnabled,
+		out: []field{objectsField("localEnvFiles", "the mounts", argMountPath, outEnabled, outDialect,
 			textField("state", "such as orphaned, when the folder has gone"))}},
 	{name: "import_env_file", destructive: true,
-		in: []field{argAccount, argName, textField("path", "absolute path of the file to import"),
-			optional(boolField("mount", "default false; true replaces the file by a mount"))},
+		in: []field{argAccount, argName,
+			optional(textField("path", "absolute path of the file to import; path or paths, not both")),
+			optional(textsField("paths", "absolute paths of 1 to 16 files to import together, such as .env "+
+				"and .env.local; of a name in several files the last one counts")),
+			optional(boolField("mount", "default false; true replaces each file by a mount"))},
 		out: []field{outID, textsField("imported", "names of the imported variables"),
-			optional(textField("mountPath", "where it is mounted, if it is"))}},
+			textsField("replaced", "those that had another value before"),
+			{name: "notKept", kind: kindObject, text: "what the vault did not take over", members: []field{
+				{name: "comments", kind: kindCount, text: "how many comments"},
+				textsField("duplicates", "names of which only the last of several lines counts")}},
+			textsField("notes", "lines that other readers of such files read otherwise"),
+			optional(textField("mountPath", "where it is mounted, if path is")),
+			optional(textsField("mountPaths", "where they are mounted, if paths are")), outWarnings}},
 	{name: "remove_variables", destructive: true,
 		in: []field{argAccount, argEnvironment,
 			textsField("variableNames", "at least one name, from list_variables")},
@@ -154,6 +172,12 @@ func schema(fields []field) map[string]any {
 			p["type"], p["items"] = "array", map[string]any{"type": "string"}
 		case kindObjects:
 			p["type"], p["items"] = "array", schema(f.members)
+		case kindCount:
+			p["type"] = "integer"
+		case kindObject:
+			text := p["description"]
+			p = schema(f.members)
+			p["description"] = text
 		}
 		properties[f.name] = p
 		if !f.optional {
@@ -191,12 +215,16 @@ func (t *tool) describe(revision string) map[string]any {
 
 // toolArgs holds the arguments of any tool. Set says which were there.
 type toolArgs struct {
-	AccountID, EnvironmentID, EnvironmentName, NewName, MountPath, Path string
+	AccountID, EnvironmentID, EnvironmentName, NewName, MountPath, Path, Dialect string
 
 	Variables     []variableArg
 	VariableNames []string
-	Mount         bool
-	Set           map[string]bool
+	Paths         []string
+	// EnvironmentNames are run's, which is no tool.
+	EnvironmentNames []string
+
+	Mount bool
+	Set   map[string]bool
 }
 
 // variableArg is one item of append_variables. Without a value, or with an
@@ -223,7 +251,7 @@ func decodeArgs(raw json.RawMessage) (toolArgs, error) {
 	}
 	texts := map[string]*string{"accountId": &a.AccountID, "environmentId": &a.EnvironmentID,
 		"environmentName": &a.EnvironmentName, "newName": &a.NewName,
-		"mountPath": &a.MountPath, "path": &a.Path}
+		"mountPath": &a.MountPath, "path": &a.Path, "dialect": &a.Dialect}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		what, value := fmt.Sprintf("argument %q", cut(name, 64)), members[name]
 		switch {
@@ -231,8 +259,12 @@ func decodeArgs(raw json.RawMessage) (toolArgs, error) {
 			err = want(what, kindText, value, texts[name])
 		case name == "mount":
 			err = want(what, kindBool, value, &a.Mount)
+		case name == "paths":
+			a.Paths, err = wantPaths(what, value)
 		case name == "variableNames":
 			a.VariableNames, err = wantList(what, value, wantVariableName)
+		case name == "environmentNames":
+			a.EnvironmentNames, err = wantList(what, value, wantEnvironmentName)
 		case name == "variables":
 			a.Variables, err = wantVariables(what, value)
 		default:
@@ -245,6 +277,9 @@ func decodeArgs(raw json.RawMessage) (toolArgs, error) {
 	}
 	if a.Set["environmentName"] && validEnvironmentName(a.EnvironmentName) != nil {
 		return toolArgs{}, misuse(`argument "environmentName": want a string, %s`, argName.text)
+	}
+	if a.Set["dialect"] && !slices.Contains(dialects, dialect(a.Dialect)) {
+		return toolArgs{}, misuse(`argument "dialect": want one of %s`, dialectNames())
 	}
 	return a, nil
 }
@@ -265,12 +300,31 @@ func (t *tool) check(raw json.RawMessage) error {
 	for _, name := range slices.Sorted(maps.Keys(a.Set)) {
 		return misuse("unknown argument %q: %s has no such argument", name, t.name)
 	}
+	if t.name == "import_env_file" {
+		if _, err := a.filePaths(); err != nil {
+			return err
+		}
+	}
 	for _, v := range a.Variables {
 		if !v.HasValue {
 			return misuse(`missing "value" of %q: a string, empty for a placeholder`, v.Name)
 		}
 	}
 	return nil
+}
+
+// filePaths returns the files of an import. That it takes one of two arguments
+// is no schema's to say: some clients drop a tool for it. [IMP-4] (SPEC §9.2)
+func (a *toolArgs) filePaths() ([]string, error) {
+	switch {
+	case a.Path != "" && a.Paths != nil:
+		return nil, misuse(`argument "paths": "path" is there too, give one of them`)
+	case a.Path == "" && a.Paths == nil:
+		return nil, misuse(`missing argument "path", or "paths": absolute paths of the files to import`)
+	case a.Path != "":
+		return []string{a.Path}, nil
+	}
+	return a.Paths, nil
 }
 
 // want reads a value of one kind into a pointer. To encoding/json null is every
@@ -311,6 +365,27 @@ func wantVariableName(what string, raw json.RawMessage) (name string, err error)
 	err = want(what, kindText, raw, &name)
 	if err == nil && validVariableName(name) != nil {
 		err = misuse("%s: want letters, digits and _, no digit first, at most 256 bytes", what)
+	}
+	return name, err
+}
+
+// wantPaths reads the files of an import. [IMP-4] (SPEC §9.2)
+func wantPaths(what string, raw json.RawMessage) ([]string, error) {
+	list, err := wantList(what, raw, func(what string, raw json.RawMessage) (path string, err error) {
+		err = want(what, kindText, raw, &path)
+		return path, err
+	})
+	if len(list) > maxImportFiles {
+		return nil, misuse("%s: want at most %d items", what, maxImportFiles)
+	}
+	return list, err
+}
+
+// wantEnvironmentName reads the name of an Environment.
+func wantEnvironmentName(what string, raw json.RawMessage) (name string, err error) {
+	err = want(what, kindText, raw, &name)
+	if err == nil && validEnvironmentName(name) != nil {
+		err = misuse("%s: want a string, %s", what, argName.text)
 	}
 	return name, err
 }

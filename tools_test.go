@@ -36,6 +36,16 @@ func TestCheckArguments(t *testing.T) {
 		{"import_env_file", `{"accountId":"A","environmentName":"n","path":"/p","mount":true}`, ""},
 		{"import_env_file", `{"accountId":"A","environmentName":"n","path":"/p","mount":"true"}`,
 			`argument "mount": want true or false, got a string`},
+		{"import_env_file", `{"accountId":"A","environmentName":"n","paths":["/p","/q"]}`, ""},
+		{"import_env_file", `{"accountId":"A","environmentName":"n"}`, `missing argument "path", or "paths"`},
+		{"import_env_file", `{"accountId":"A","environmentName":"n","path":"/p","paths":["/q"]}`,
+			`argument "paths": "path" is there too`},
+		{"import_env_file", `{"accountId":"A","environmentName":"n","paths":[]}`, `argument "paths": want at least one item`},
+		{"import_env_file", `{"accountId":"A","environmentName":"n","paths":"/p"}`, `argument "paths": want an array`},
+		{"import_env_file", `{"accountId":"A","environmentName":"n","paths":["/p",1]}`, `item 1 of argument "paths": want a string`},
+		{"import_env_file", `{"accountId":"A","environmentName":"n","paths":["/p"` + strings.Repeat(`,"/p"`, 15) + `]}`, ""},
+		{"import_env_file", `{"accountId":"A","environmentName":"n","paths":["/p"` + strings.Repeat(`,"/p"`, 16) + `]}`,
+			`argument "paths": want at most 16 items`},
 		{"remove_variables", `{` + ids + `,"variableNames":["A","b_1"]}`, ""},
 		{"remove_variables", `{` + ids + `,"variableNames":[]}`, `argument "variableNames": want at least one item`},
 		{"remove_variables", `{` + ids + `,"variableNames":"A"}`, `argument "variableNames": want an array, got a string`},
@@ -77,14 +87,15 @@ func TestCheckArguments(t *testing.T) {
 
 func TestDecodeArgsReadsEverything(t *testing.T) {
 	a, err := decodeArgs(json.RawMessage(`{"accountId":"A","environmentId":"e","environmentName":"n",
-		"mountPath":"/m","path":"/p","mount":true,"variableNames":["X"],
+		"mountPath":"/m","path":"/p","paths":["/a","/b"],"dialect":"raw","mount":true,"variableNames":["X"],
+		"environmentNames":["n","o"],
 		"variables":[{"name":"A","value":"v"},{"name":"B","value":"","concealed":false},{"name":"C"}]}`))
 	got := fmt.Sprintf("%v %+v", err, a)
-	want := `<nil> {AccountID:A EnvironmentID:e EnvironmentName:n NewName: MountPath:/m Path:/p ` +
+	want := `<nil> {AccountID:A EnvironmentID:e EnvironmentName:n NewName: MountPath:/m Path:/p Dialect:raw ` +
 		`Variables:[{Name:A Value:v Concealed:true HasValue:true} {Name:B Value: Concealed:false HasValue:true} ` +
-		`{Name:C Value: Concealed:true HasValue:false}] VariableNames:[X] Mount:true ` +
-		`Set:map[accountId:true environmentId:true environmentName:true mount:true mountPath:true path:true ` +
-		`variableNames:true variables:true]}`
+		`{Name:C Value: Concealed:true HasValue:false}] VariableNames:[X] Paths:[/a /b] EnvironmentNames:[n o] Mount:true ` +
+		`Set:map[accountId:true dialect:true environmentId:true environmentName:true environmentNames:true mount:true ` +
+		`mountPath:true path:true paths:true variableNames:true variables:true]}`
 	if got != want {
 		t.Errorf("decodeArgs\n got %s\nwant %s", got, want)
 	}
@@ -99,10 +110,11 @@ func TestToolTable(t *testing.T) {
 		"create_environment(accountId environmentName) environmentId name",
 		"rename_environment(accountId environmentId environmentName) environmentId name",
 		"list_variables(accountId environmentId) variableNames variables readOnly",
-		"append_variables(accountId environmentId variables) added updated placeholders idempotent",
-		"create_local_env_file(accountId environmentId environmentName mountPath) mountPath environmentId enabled idempotent",
+		"append_variables(accountId environmentId variables) added updated placeholders warnings idempotent",
+		"create_local_env_file(accountId environmentId environmentName mountPath dialect?) mountPath environmentId enabled dialect idempotent",
 		"list_local_env_files(accountId environmentId) localEnvFiles readOnly",
-		"import_env_file(accountId environmentName path mount?) environmentId imported mountPath? destructive",
+		"import_env_file(accountId environmentName path? paths? mount?) environmentId imported replaced notKept " +
+			"notes mountPath? mountPaths? warnings destructive",
 		"remove_variables(accountId environmentId variableNames) removed destructive",
 		"delete_environment(accountId environmentId) environmentId destructive",
 		"remove_local_env_file(accountId mountPath) mountPath",
@@ -147,7 +159,7 @@ func TestSchemasArePortable(t *testing.T) {
 			}
 		}
 		switch kind {
-		case "string", "boolean":
+		case "string", "boolean", "integer":
 		case "array":
 			walk(where+"[]", schema["items"].(map[string]any))
 		case "object":

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -242,9 +243,21 @@ func terminalRisks(getenv func(string) string) []string {
 	if getenv("STY") != "" {
 		risks = append(risks, "screen (stuff)")
 	}
-	if b, err := os.ReadFile("/proc/sys/dev/tty/legacy_tiocsti"); err == nil &&
-		bytes.HasPrefix(b, []byte("1")) {
-		risks = append(risks, "TIOCSTI (dev.tty.legacy_tiocsti=1)")
+	if risk := injectionRisk("/proc/sys/dev/tty/legacy_tiocsti"); risk != "" {
+		risks = append(risks, risk)
 	}
 	return risks
+}
+
+// injectionRisk says whether TIOCSTI types for every program of the session, by
+// the switch that Linux has for it since 6.2. Older ones and macOS allow it.
+func injectionRisk(path string) string {
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "TIOCSTI (this system has no switch for it)"
+	case bytes.HasPrefix(b, []byte("1")):
+		return "TIOCSTI (dev.tty.legacy_tiocsti=1)"
+	}
+	return ""
 }

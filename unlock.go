@@ -361,6 +361,9 @@ func (k *keeper) greet(getenv func(string) string) {
 			"   Make what must not be forged \"sensitive\" in policy.json: a yes then\n"+
 			"   costs the passphrase.\n", strings.Join(risks, ", "))
 	}
+	if warning := k.audit.warning(); warning != "" {
+		k.say("   note: %s\n", warning)
+	}
 	if n := len(k.policy.Rules); n > 0 {
 		k.say("   policy: %s in force (keepmum policy shows them)\n", count(n, "rule"))
 	}

@@ -97,6 +97,7 @@ func TestFilesOfTheHome(t *testing.T) {
 
 // TestSaveRemembersTheLog: the vault knows where the log ends. [VLT-22]
 func TestSaveRemembersTheLog(t *testing.T) {
+	t.Parallel()
 	lowCost(t)
 	w := newWorld(t)
 	p := w.unlock()
@@ -174,6 +175,7 @@ func TestSignOfThePerson(t *testing.T) {
 
 // TestIdleLockWaits: for a question, which may be answered any moment. [KPR-18]
 func TestIdleLockWaits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.policy(`{"idleLock":"1s","promptTimeout":"3s"}`)
 	p := w.unlock()
@@ -212,6 +214,7 @@ func TestNothingIsApprovedInALock(t *testing.T) {
 // TestNewImageAfterAnIdleLock: the same process runs a program that starts
 // anew. [KPR-22]
 func TestNewImageAfterAnIdleLock(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.policy(`{"idleLock":"1s"}`)
 	p := w.unlock()
@@ -231,6 +234,7 @@ func TestNewImageAfterAnIdleLock(t *testing.T) {
 
 // TestNothingOutlivesALock: neither a grant nor a never. [KPR-20]
 func TestNothingOutlivesALock(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	for range 2 {

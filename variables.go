@@ -25,7 +25,7 @@ func (c *call) newValues() error {
 	if len(c.args.Variables) == 0 {
 		return misuse("no variables given")
 	}
-	o := &c.r.object
+	o, plain := &c.r.object, []string(nil)
 	for _, v := range c.args.Variables {
 		if err := validVariableName(v.Name); err != nil {
 			return misuse("%v", err)
@@ -43,12 +43,13 @@ func (c *call) newValues() error {
 		case v.Value != "" && v.Concealed && c.byAgent(): // [TUL-14]
 			o.fromAgent = append(o.fromAgent, v.Name)
 		case v.Value != "" && c.byAgent():
-			o.notes = append(o.notes, "a plain value, not concealed, which the agent gives: "+v.Name)
+			plain = append(plain, v.Name)
 		}
 		if v.Value != "" && c.has(v.Name) {
 			o.replaced = append(o.replaced, v.Name)
 		}
 	}
+	o.note("a plain value, not concealed, which the agent gives: ", plain)
 	return nil
 }
 
@@ -131,27 +132,20 @@ func (c *call) appendVariables() (any, error) {
 		return nil, err
 	}
 	c.k.touch(idText(e.id))
-	c.k.warn(e, c.r.object.names)
-	return result{"added": added, "updated": updated, "placeholders": placeholders}, nil
+	return result{"added": added, "updated": updated, "placeholders": placeholders,
+		"warnings": c.k.warn(e, c.r.object.names)}, nil
 }
 
-// warn tells the person of values that no quoting carries to every reader
-// (SPEC §8). [TXT-7]
-func (k *keeper) warn(e *environment, names []string) {
-	var list []string
-	for _, name := range names {
-		if v := e.variable(name); v != nil {
-			text, warn := appendPortable(nil, v.value)
-			wipe(text)
-			if warn {
-				list = append(list, name)
-			}
-		}
-	}
+// warn tells the person of values that not every reader gets exactly, and
+// returns them for the answer. [TXT-7]
+func (k *keeper) warn(e *environment, names []string) []finding {
+	list := e.notes(names)
 	if len(list) > 0 {
-		k.say("   note: for its quotes, $, \\ or line ends, not every reader gets this exactly:\n   %s\n",
-			clean(strings.Join(list, ", "), 200))
+		var b strings.Builder
+		printFindings(&b, "   ", list)
+		k.say("%s", b.String())
 	}
+	return list
 }
 
 // knownNames checks the variables to be removed.

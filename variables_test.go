@@ -54,6 +54,7 @@ func TestScope(t *testing.T) {
 
 // TestAppend: what becomes of names and values, and who has seen them.
 func TestAppend(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.unlock()
 	c := w.client()
@@ -111,6 +112,7 @@ func TestAppend(t *testing.T) {
 // TestAgentValues: a policy that refuses what the agent has seen, by a tool and
 // by a command. [TUL-14]
 func TestAgentValues(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.policy(`{"agentValues":"deny"}`)
 	p := w.unlock()
@@ -133,6 +135,7 @@ func TestAgentValues(t *testing.T) {
 // TestNothingRuns of what stands in arguments: names, values and paths that a
 // shell would run. [TUL-7]
 func TestNothingRuns(t *testing.T) {
+	t.Parallel()
 	const run = "$(touch ran)`touch ran`;touch ran;"
 	w := newWorld(t)
 	p := w.unlock()

@@ -251,7 +251,8 @@ func (v *vault) write(h *header, root []byte, data *vaultData) error {
 	back.wipe()
 	err = replaceFile(v.path, file)
 	if err != nil && !errors.Is(err, errUnsynced) {
-		return fmt.Errorf("failed to save vault %q: %w", v.path, bareError(err))
+		return fmt.Errorf("failed to save vault %q, which is as it was: %w%s", v.path, bareError(err),
+			diskAdvice(err))
 	}
 	return err
 }

@@ -44,7 +44,7 @@ func checkFolderPrivate(path string) error {
 func openPrivate(path string, flags int) (*os.File, error) {
 	f, st, err := openOwn(unix.AT_FDCWD, path, flags, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w%s", err, diskAdvice(err))
 	}
 	if err := checkPrivate(path, st); err != nil {
 		f.Close()
@@ -101,6 +101,24 @@ func bareError(err error) error {
 		return cause
 	}
 	return err
+}
+
+// diskAdvice is the next step where the place for a file of the home is the
+// trouble, as the end of a message, or "".
+func diskAdvice(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return ": its disk has no room, or no inodes (df, df -i): make some, then try again"
+	case errors.Is(err, unix.EDQUOT):
+		return ": remove files of yours on its disk (quota), then try again"
+	case errors.Is(err, unix.EFBIG):
+		return ": raise this process's limit for files (ulimit -f), then try again"
+	case errors.Is(err, unix.EROFS):
+		return ": mount its file system for writing, or set KEEPMUM_HOME to a folder elsewhere"
+	case errors.Is(err, unix.EIO):
+		return ": its disk fails: copy the vault to another one"
+	}
+	return ""
 }
 
 // saveCalls are what a save asks of the system, so that a test can let each

@@ -276,11 +276,16 @@ func parseBody(body []byte) ([]byte, error) {
 // have been checked (SPEC §3.2) [VLT-10] [VLT-11].
 func (h *header) deriveRoot(pass []byte) ([]byte, error) {
 	salt := slices.Concat([]byte(labelRoot), h.ID, h.KDF.Salt)
-	root, err := scrypt.Key(pass, salt, 1<<h.KDF.Ln, int(h.KDF.R), int(h.KDF.P), rootSize)
+	root, err := stretch(pass, salt, h.KDF)
 	if err != nil {
 		return nil, fmt.Errorf("failed to derive the vault's key: %v", err)
 	}
 	return lockedCopy(root), nil
+}
+
+// stretch is where time and memory are spent (SPEC §3.2) [VLT-10].
+func stretch(pass, salt []byte, cost headerKDF) ([]byte, error) {
+	return scrypt.Key(pass, salt, 1<<cost.Ln, int(cost.R), int(cost.P), rootSize)
 }
 
 // checkOf returns what the header's check is for root (SPEC §3).
@@ -311,8 +316,11 @@ func sure[T any](value T, err error) T {
 func (h *header) saveKey(root []byte) (aead cipher.AEAD, commit []byte) {
 	both := sure(hkdf.Key(sha256.New, root, h.Save.Salt, labelSave, keySize+commitSize))
 	defer wipe(both[:keySize])
-	return sure(cipher.NewGCM(sure(aes.NewCipher(both[:keySize])))), both[keySize:]
+	return newAEAD(both[:keySize]), both[keySize:]
 }
+
+// newAEAD returns AES-256-GCM under key (SPEC §3.2) [VLT-10].
+func newAEAD(key []byte) cipher.AEAD { return sure(cipher.NewGCM(sure(aes.NewCipher(key)))) }
 
 // saveNonce is zero: save.salt is random and new for each save, so a key seals
 // one message and no nonce can repeat under it.

@@ -94,35 +94,6 @@ func runStatus(c *cli, args []string) error {
 	return c.print(s, func(w io.Writer) { printStatus(w, &s) })
 }
 
-func printStatus(w io.Writer, s *statusReport) {
-	if s.State == "locked" {
-		fmt.Fprintln(w, "locked: no keeper runs; start keepmum unlock in a terminal of your own")
-		return
-	}
-	fmt.Fprintf(w, "unlocked by pid %d since %s: %s, %s, %d waiting, %s refused\n", s.PID,
-		s.Since.Format("15:04:05"), count(s.Environments, "Environment"), count(s.Variables, "variable"),
-		s.Waiting, count(s.RefusedReads, "read"))
-	if !s.Exact {
-		fmt.Fprintf(w, "note: opens are not counted exactly here (%s)\n", clean(s.Note, 100))
-	}
-	for _, m := range s.Mounts {
-		last := "never read"
-		if m.LastRead != nil {
-			last = fmt.Sprintf("%s %s by %s (pid %d)", m.LastRead.Time.Format("15:04:05"),
-				clean(m.LastRead.Outcome, 60), clean(m.LastRead.Program, 60), m.LastRead.PID)
-		}
-		fmt.Fprintf(w, "mount  %s  (%s)  %s\n  %s\n", clean(m.Path, 100), clean(m.Environment, 60), m.State, last)
-	}
-	for _, g := range s.Grants {
-		env := ""
-		if g.Environment != "" {
-			env = "  (" + clean(g.Environment, 60) + ")"
-		}
-		fmt.Fprintf(w, "grant %d  %s%s\n  %s, ends %s, %s\n", g.ID, g.Action, env,
-			clean(g.Program, 80), g.Ends.Format("15:04:05"), g.Lasts)
-	}
-}
-
 func runList(c *cli, args []string) error {
 	if err := c.want(args, 0, 1); err != nil {
 		return err
@@ -185,11 +156,13 @@ func runSet(c *cli, args []string) error {
 	if err := validValue(value); err != nil {
 		return err
 	}
+	var out struct{ Warnings []finding }
 	err = c.withKeeper("append_variables", map[string]any{"environmentName": args[0], "variables": []any{
 		map[string]any{"name": args[1], "value": string(value),
-			"concealed": !c.opt.plain}}}, nil) // [CLI-6]
+			"concealed": !c.opt.plain}}}, &out) // [CLI-6]
 	if err == nil {
 		fmt.Fprintf(c.out, "set %s in %q\n", args[1], args[0])
+		printFindings(c.out, "", out.Warnings)
 	}
 	return err
 }
@@ -205,32 +178,6 @@ func runUnset(c *cli, args []string) error {
 	return err
 }
 
-func runImport(c *cli, args []string) error {
-	if err := c.want(args, 2, 2); err != nil {
-		return err
-	}
-	path, err := absolute(args[1])
-	if err != nil {
-		return err
-	}
-	var out struct {
-		Imported  []string
-		MountPath string
-	}
-	err = c.withKeeper("import_env_file", map[string]any{"environmentName": args[0], "path": path,
-		"mount": c.opt.mount}, &out)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(c.out, "imported %s into %q\n", count(len(out.Imported), "variable"), args[0])
-	if out.MountPath != "" {
-		fmt.Fprintf(c.out, "%s is a mount now\n", clean(out.MountPath, 200))
-	} else {
-		fmt.Fprintf(c.out, "%s is still there, in clear: delete it, or import with --mount\n", clean(path, 200))
-	}
-	return nil
-}
-
 func runMount(c *cli, args []string) error {
 	if err := c.want(args, 1, 2); err != nil {
 		return err
@@ -239,10 +186,17 @@ func runMount(c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	var out struct{ MountPath string }
-	err = c.withKeeper("create_local_env_file", map[string]any{"environmentName": args[0], "mountPath": path}, &out)
+	params := map[string]any{"environmentName": args[0], "mountPath": path}
+	if c.opt.dialect != "" {
+		params["dialect"] = c.opt.dialect
+	}
+	var out struct{ MountPath, Dialect string }
+	err = c.withKeeper("create_local_env_file", params, &out)
 	if err == nil {
 		fmt.Fprintf(c.out, "%q is mounted at %s while a keeper runs\n", args[0], clean(out.MountPath, 200))
+	}
+	if err == nil && out.Dialect != string(dialectPortable) {
+		fmt.Fprintf(c.out, "its dialect is %s\n", clean(out.Dialect, 20))
 	}
 	return err
 }
@@ -409,6 +363,7 @@ func runPasswd(c *cli, args []string) error {
 		return err
 	}
 	defer k.close()
+	c.warn(k)
 	t.print("keepmum  %s\n", cleanPath(home, user, 60))
 	pass, err := newPassphrase(ctx, t)
 	if err != nil {
@@ -484,6 +439,8 @@ func (c *cli) testRequest(args []string) (*request, error) {
 		r.via = viaMCP
 		if r.action == actRead {
 			r.via = viaMount
+		} else if r.action.carriesValues() {
+			r.via = viaCommand
 		}
 	case viaMCP, viaCommand, viaMount:
 	default:

@@ -188,8 +188,17 @@ func encodeJSON(v any) json.RawMessage {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
-// encode writes the message as it travels, without the newline.
+// encode writes the message as it travels, without the newline. A result may
+// hold values: it is copied into one piece of memory, which the writer wipes,
+// and not by encoding/json, which keeps what it wrote. [RUN-9]
 func (m *message) encode() []byte {
+	if m.result != nil && m.id != nil && m.err == nil {
+		const start, middle = `{"jsonrpc":"2.0","id":`, `,"result":`
+		line := make([]byte, 0, len(start)+len(m.id)+len(middle)+len(m.result)+len("}\n"))
+		line = append(append(line, start...), m.id...)
+		line = append(append(line, middle...), m.result...)
+		return append(line, '}')
+	}
 	return encodeJSON(struct {
 		Version string          `json:"jsonrpc"`
 		ID      json.RawMessage `json:"id,omitempty"`
@@ -248,7 +257,11 @@ type lineWriter struct {
 	failed error
 }
 
-func (w *lineWriter) write(m *message) error { return w.writeLine(m.encode()) }
+func (w *lineWriter) write(m *message) error {
+	line := m.encode()
+	defer wipe(line)
+	return w.writeLine(line)
+}
 
 // writeLine adds the newline and writes. A peer on a socket has writeTimeout to
 // take it, so that one that does not read holds nobody up for ever.

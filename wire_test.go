@@ -18,7 +18,7 @@ import (
 func talk(t testing.TB, input string) string {
 	t.Helper()
 	out := new(lockedBuffer)
-	err := serveMCP(context.Background(), strings.NewReader(input), out, io.Discard, t.TempDir(), "test")
+	err := tapedBridge(t)(context.Background(), strings.NewReader(input), out, io.Discard, t.TempDir())
 	if err != nil {
 		t.Errorf("serveMCP = %v, want nil at the end of the input", err)
 	}

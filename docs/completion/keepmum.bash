@@ -1,6 +1,8 @@
 _keepmum() {
   local words=
-  if [ "$COMP_CWORD" -eq 1 ]; then
+  if [ "${COMP_WORDS[COMP_CWORD-1]}" = --dialect ]; then
+    words=%q
+  elif [ "$COMP_CWORD" -eq 1 ]; then
     words=%q
   else
     case ${COMP_WORDS[1]} in

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"strings"
+)
+
+// What the readers know after a backslash.
+var (
+	escNR     = map[byte]string{'n': "\n", 'r': "\r"}
+	escN      = map[byte]string{'n': "\n"}
+	escNRT    = map[byte]string{'n': "\n", 'r': "\r", 't': "\t"}
+	escShell  = map[byte]string{'\\': `\`, '"': `"`, '$': "$", '`': "`", '\n': ""}
+	escRust   = map[byte]string{'\\': `\`, '"': `"`, '\'': "'", '$': "$", ' ': " ", 'n': "\n"}
+	escPHP    = map[byte]string{'\\': `\`, '"': `"`, '$': `$`, 'n': "\n", 'r': "\r", 't': "\t", 'f': "\f", 'v': "\v"}
+	escPython = map[byte]string{'\\': `\`, '"': `"`, '\'': "'", 'n': "\n", 'r': "\r", 't': "\t",
+		'a': "\a", 'b': "\b", 'f': "\f", 'v': "\v"}
+)
+
+const (
+	braced = `\$\{[^{}]+\}`
+	always = `\$[\w{(*@#?!$-]`
+	plain  = `(?:^|[^\\])(?:\\\\)*` // a backslash of its own is not before it
+	named  = `\$[A-Za-z_]\w*`
+	runs   = `\$\(`
+	other  = `\\\$\((?:\)|[^()]*(?:\(|$))`    // a \$( that ruby does not take for a command
+	opened = `^(?:[^"]|\\")*="(?:[^"]|\\")*$` // a line of which phpdotenv expects more
+)
+
+// envReaders are the kinds there are, the most used first.
+var envReaders = []*envReader{
+	{name: "dotenv", fits: dialectJS, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}},
+	{name: "dotenv-expand", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expands(true, braced+`|`+named)}},
+	{name: "dotenv-expand", version: "1000", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{refuse(runs), expands(true, braced+`|`+named)}},
+	{name: "dotenv-expand", version: "11", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expandHidden(`\$\{?[\w.]+`), unescape("keep", map[byte]string{'$': "$"})}},
+	{name: "next", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expands(true, `\$\{?\w+`)}},
+	{name: "vite", fits: dialectJSExpand, returns: "drop", quotes: "'\"`", closes: closeFirst, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escN)}}, all: []envStep{expands(true, braced+`|`+named)}},
+	{name: "bun", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeHidden, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expands(true, `\$\{?\w+`)}},
+	{name: "node --env-file", fits: dialectJS, returns: "drop", quotes: "'\"`", closes: closeFirst, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escN)}}},
+	{name: "deno", fits: dialectJS, returns: "drop", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {unescape("keep", escN), expands(true, `\$`)}, 0: {expands(true, `\$`)}}},
+	{name: "dotenvx", fits: dialectJS, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'\'': {unescape("keep", map[byte]string{'\'': "'"})},
+			'"': {unescape("keep", escNRT), refuse(runs), expands(true, braced+`|`+named)},
+			0:   {refuse(runs), expands(true, braced+`|`+named)}, '`': {refuse(runs), expands(true, braced+`|`+named)}}},
+	{name: "varlock", fits: dialectEscaped, returns: "crlf", quotes: "'\"`", closes: closeHidden, hash: " #", strict: true,
+		steps: map[byte][]envStep{'\'': {refuse("^$")},
+			'"': {unescape("keep", map[byte]string{'"': `"`, 'n': "\n"}), expands(true, braced+`|`+named+`|`+runs)},
+			'`': {refuse("\n"), expands(true, braced+`|`+named+`|`+runs)}, 0: {refuse(`^$|#|\(`), expands(true, braced+`|`+named+`|`+runs)}}},
+	{name: "env-cmd", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeLast, line: true, hash: "#",
+		all: []envStep{refuse(`[\x{2028}\x{2029}]`), unescape("keep", escN)}},
+	{name: "foreman", version: "node", fits: dialectPortable, quotes: "'\"", closes: closeFirst, line: true, hash: "#", strict: true},
+	{name: "godotenv", fits: dialectEscaped, returns: "crlf", quotes: "'\"", closes: closePrevious, hash: " #", strict: true,
+		steps: map[byte][]envStep{'"': {refuse(`"$`), unescape("drop", escNR), expands(true, `\$\{?[A-Z0-9_]+\}?|\$\(`)}, 0: {expands(true, `\$\(?\{?[A-Z0-9_]+\}?`)}}},
+	{name: "docker compose", fits: dialectEscaped, quotes: "'\"", closes: closeEscaped, hash: " #", strict: true,
+		steps: map[byte][]envStep{'"': {unescape("keep", escPython), expands(true, `\$\$|`+named+`|`+braced)}, 0: {refuse(`\$\{`), expands(false, `\$\$|`+named)},
+			'\'': {unescape("keep", map[byte]string{'\'': "'"})}}},
+	{name: "viper", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAny, hash: "#", strict: true,
+		steps: map[byte][]envStep{'\'': {refuse(`^[^\n]*[ \t\x{85}\x{a0}]\n`), blanksFirst},
+			'"': {refuse(`^[^\n]*[ \t\x{85}\x{a0}]\n`), blanksFirst, unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?[A-Z0-9_]+\}?`)}, 0: {expands(true, `\$\{?[A-Z0-9_]+\}?`)}}},
+	{name: "python-dotenv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closePython, hash: " #",
+		steps: map[byte][]envStep{'"': {unescape("keep", escPython)}, '\'': {unescape("keep", map[byte]string{'\'': "'", '\\': `\`})}},
+		all:   []envStep{expands(false, `\$\{[^}:]*(:-[^}]*)?\}`)}},
+	{name: "decouple", fits: dialectRaw, returns: "lf", quotes: "'\"", closes: closeAny, line: true},
+	{name: "django-environ", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAny, line: true, blanks: true, hash: "#",
+		steps: map[byte][]envStep{'"': {refuse("#"), unescape("drop", map[byte]string{'n': `\n`, 'r': `\r`, 't': `\t`, '$': `$`})}, '\'': {refuse(`(?s)^".*"$`)}},
+		all:   []envStep{refuse(`[\v\f\x1c-\x1e\x{85}\x{2028}\x{2029}]`)}},
+	{name: "ruby dotenv", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {refuse(other), unescape("drop", map[byte]string{'n': `\n`, 'r': `\r`}), expands(true, `\$\{?\w+|\$\(`)},
+			0: {refuse(other), unescape("drop", nil), expands(true, `\$\{?\w+|\$\(`)}}},
+	{name: "ruby dotenv", version: "2", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeAny, line: true, hash: "#",
+		steps: map[byte][]envStep{'"': {refuse(other), unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?\w+|\$\(`)},
+			0: {refuse(other), expands(true, `\$\{?\w+|\$\(`)}}},
+	{name: "foreman", version: "ruby", fits: dialectEscaped, returns: "crlf", quotes: "'\"", closes: closeAny, line: true, blanks: true,
+		steps: map[byte][]envStep{'"': {unescape("keep", escN), unescape("drop", map[byte]string{'$': "$"})}}},
+	{name: "symfony", fits: dialectShell, returns: "lf", quotes: "'\"", closes: closeWords, strict: true,
+		steps: map[byte][]envStep{'"': {refuse(`\\\\\\"`), refuse(other), unescape("keep", map[byte]string{'"': `"`, 'n': "\n", 'r': "\r"}), expands(true, `\$\{?[A-Za-z_]\w*|\$\(`),
+			unescape("keep", map[byte]string{'\\': `\`})}, 0: {refuse("^[# \t]"), refuse(other), expands(true, `\$\{?[A-Za-z_]\w*|\$\(`), unescape("keep", map[byte]string{'\\': `\`, '"': `"`, '\'': "'"})}}},
+	{name: "phpdotenv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeWord, strict: true,
+		steps: map[byte][]envStep{'"': {unescape("fail", escPHP)}, '\'': {refuse("\n"), refuse(opened)},
+			0: {refuse("#"), refuse(opened)}}},
+	{name: "just", fits: dialectShell, quotes: "'\"", closes: closeWords, strict: true,
+		steps: map[byte][]envStep{'"': {unescape("fail", escRust)}, '\'': {refuse(`\\$`)}, 0: {refuse(`^#|\\$`), unescape("fail", escRust), expands(true, `\$\{?\w+|\$\(|\$$`)}}},
+	{name: "direnv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeAny, line: true, hash: "#", strict: true,
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR), unescape("drop", nil), expands(false, always)},
+			0: {refuse(`\s`), expands(false, always)}}},
+	{name: "busybox sh", fits: dialectShell, quotes: "'\"", closes: closeWords,
+		steps: map[byte][]envStep{'"': {refuse(plain + "(?:`|" + always + ")"), unescape("keep", escShell)},
+			0: {refuse(`^~|\\$|` + plain + "(?:[`;&|<>()]|" + always + ")"), unescape("drop", map[byte]string{'$': "$"})}}},
+	{name: "docker run", fits: dialectRaw, blanks: true},
+	{name: "make", fits: dialectRaw, blanks: true, hash: "#", all: []envStep{refuse(`^[ \t]|\$.|\\$`)}},
+}
+
+// readsBack reports whether a kind of reader gets back exactly v, and its
+// neighbours unharmed, where a mount writes them in a dialect. (SPEC §8.4)
+func (k *envReader) readsBack(d dialect, v []byte, first, last string) bool {
+	text, err := encodeEnv(d, "", []*variable{{name: "A_FIRST", value: secret(first)},
+		{name: "KEY", value: v}, {name: "Z_LAST", value: secret(last)}})
+	if err != nil {
+		return false
+	}
+	_, body, _ := strings.Cut(string(text), "\n")
+	got := k.read(body, string(v))
+	_, there := got["KEY"]
+	return there && got["A_FIRST"] == first && got["Z_LAST"] == last
+}
+
+// gets is readsBack for neighbours of any kind: a value that only opens or
+// hides a quote does no harm where there is no other.
+func (k *envReader) gets(d dialect, v []byte) bool {
+	return k.readsBack(d, v, "first", "last") &&
+		(k.readsBack(d, v, "it's", "a b") || !k.readsBack(d, nil, "it's", "a b"))
+}
+
+// envShape leaves of a value what a reader looks at: of secrets nothing is
+// copied around, and a long one takes no time. Letters and digits become xx,
+// but for one behind a backslash and for what may be a variable's name.
+func envShape(v []byte) []byte {
+	word := func(b byte) bool { return b != '_' && strings.IndexByte(envNames, b) >= 0 }
+	shape := make([]byte, 0, len(v))
+	name := false // in what follows a $
+	for i, b := range v {
+		n := len(shape)
+		switch {
+		case !word(b):
+			name = b == '$' || (b == '{' || b == '(') && i > 0 && v[i-1] == '$'
+		case i > 0 && v[i-1] == '\\':
+		case name && 'a' <= b && b <= 'z':
+			b = 'x'
+		case name && 'A' <= b && b <= 'Z':
+			b = 'X'
+		case name:
+			b = '1'
+		case n > 1 && shape[n-1] == 'x' && shape[n-2] == 'x':
+			continue
+		default:
+			b = 'x'
+		}
+		shape = append(shape, b)
+	}
+	return shape
+}

@@ -1,0 +1,322 @@
+package main
+
+// A program that runs at a terminal gets one of its own, whose other end is
+// ours. Four things are between it and the person: the person's terminal, raw
+// while we are in front; we, who carry keys and masked output; a helper, which
+// leads the new session (run_session.go); the program. Without the helper the
+// program's group would be an orphan, which Ctrl-Z does not stop.
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+const (
+	frontPause = 100 * time.Millisecond // between two looks, in the background
+	lastWords  = 50 * time.Millisecond  // without output, of what a program left behind
+	lastLimit  = time.Second
+)
+
+// seat is the person's terminal, and the program's.
+type seat struct {
+	tty, master *os.File
+	mu          sync.Mutex  // held while the terminal changes hands
+	state       *term.State // as it was; nil before we took it
+	raw         bool        // it is as we want it
+	over        bool        // we are done with it
+	moved       atomic.Int64
+}
+
+// onTerminal runs the program in a terminal of its own. Its standard input is
+// ours, and its standard error goes its own way, if they were no terminals. It
+// implements *Running a program* (SPEC §11.1). [RUN-16]
+func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
+	master, slave, err := openPTY()
+	if err != nil {
+		return 0, fmt.Errorf("%v: --no-masking needs none", err)
+	}
+	defer master.Close()
+	d := &seat{tty: tty, master: master}
+	copySize(tty, master)
+	front := foreground(tty) // else it has the settings of a shell's line editor
+	control(tty, func(fd int) {
+		if t, err := unix.IoctlGetTermios(fd, ioctlGetTermios); err == nil && front {
+			unix.IoctlSetTermios(int(slave.Fd()), ioctlSetTermios, t)
+		}
+	})
+	var aside *outlet
+	var asideDone sync.WaitGroup
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		if aside, err = newOutlet(os.Stderr); err != nil {
+			return 0, err
+		}
+	}
+	taken := takeSignals()
+	defer signal.Stop(taken)
+	h, err := startSession(j, slave.Name(), aside)
+	if err != nil {
+		slave.Close()
+		return 0, err
+	}
+	j.forget()
+	if aside != nil {
+		asideDone.Go(func() { aside.carry(j.mask) })
+	}
+	m, carried := newMasker(j.mask, os.Stdout), make(chan struct{})
+	go func() { d.carry(m); close(carried) }()
+	go d.feed()
+	status, err := d.watch(h, taken, slave)
+	asideDone.Wait()
+	if aside != nil {
+		j.lost = aside.err
+	}
+	d.drain(carried)
+	m.flush()
+	d.leave()
+	return status, err
+}
+
+// leader is the helper.
+type leader struct {
+	cmd  *exec.Cmd
+	said chan string // a line for each change of the program; closed at its end
+}
+
+// startSession starts the helper and tells it by a socket what to run: nothing
+// of it is in the helper's own arguments or environment [KPR-13].
+func startSession(j *job, tty string, aside *outlet) (*leader, error) {
+	exe, err := ownProgram()
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	h := &leader{cmd: exec.Command(exe, "run-session"), said: make(chan string, 16)}
+	h.cmd.Stdin, h.cmd.Stdout, h.cmd.Stderr = os.Stdin, theirs, os.Stderr
+	h.cmd.Env = append([]string{"LC_ALL=C"}, testOnlyEnv...)
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if aside != nil {
+		h.cmd.Stderr = aside.theirs
+		defer aside.theirs.Close()
+	}
+	err = h.cmd.Start()
+	theirs.Close() // so that a helper that ends does not leave us writing
+	if err != nil {
+		return nil, err
+	}
+	head := []string{tty, strconv.Itoa(callersMask), j.program, strconv.Itoa(len(j.args))}
+	text := []byte(strings.Join(slices.Concat(head, j.args, j.env), "\x00"))
+	defer wipe(text)
+	if _, err = ours.Write(text); err == nil {
+		err = ours.CloseWrite()
+	}
+	if err != nil {
+		h.cmd.Process.Kill()
+		h.cmd.Wait()
+		return nil, err
+	}
+	go func() {
+		for lines := bufio.NewScanner(ours); lines.Scan(); {
+			h.said <- lines.Text()
+		}
+		close(h.said)
+		ours.Close()
+	}()
+	return h, nil
+}
+
+// socketPair returns a connection, and its other end for another process.
+func socketPair() (*net.UnixConn, *os.File, error) {
+	syscall.ForkLock.RLock()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(pair[0])
+		unix.CloseOnExec(pair[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	ours := os.NewFile(uintptr(pair[0]), "helper")
+	defer ours.Close()
+	theirs := os.NewFile(uintptr(pair[1]), "helper")
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// watch follows the program and what is asked of us until its end. slave is
+// kept open until the program has the terminal: before that there is no end to
+// read.
+func (d *seat) watch(h *leader, taken chan os.Signal, slave *os.File) (
+	status syscall.WaitStatus, err error) {
+	defer h.cmd.Wait()
+	defer slave.Close()
+	err = fmt.Errorf("the helper of this program was ended")
+	for {
+		select {
+		case line, more := <-h.said:
+			word, number, _ := strings.Cut(line, " ")
+			n, _ := strconv.Atoi(number)
+			switch {
+			case !more:
+				return status, err
+			case word == "error":
+				err = syscall.Errno(n)
+			case word == "stopped":
+				d.stop()
+				d.front()
+				h.cmd.Process.Signal(unix.SIGCONT)
+			case word == "ended":
+				status, err = syscall.WaitStatus(n), nil
+			}
+		case s := <-taken:
+			if s == unix.SIGWINCH {
+				copySize(d.tty, d.master) // the system tells the program
+				continue
+			}
+			if s == unix.SIGCONT {
+				d.again()
+			}
+			h.cmd.Process.Signal(s)
+		}
+	}
+}
+
+// front takes the terminal, raw, if we are its foreground job, and says so.
+func (d *seat) front() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	front := !d.over && foreground(d.tty)
+	if front && !d.raw {
+		var before *term.State
+		control(d.tty, func(fd int) { before, _ = term.MakeRaw(fd) })
+		if d.state == nil {
+			d.state = before
+		}
+		copySize(d.tty, d.master)
+	}
+	d.raw = front
+	return front
+}
+
+// leave makes the terminal what it was, for good.
+func (d *seat) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.restore()
+	d.over = true
+}
+
+func (d *seat) restore() {
+	if d.state != nil && foreground(d.tty) {
+		control(d.tty, func(fd int) { term.Restore(fd, d.state) })
+	}
+	d.state, d.raw = nil, false
+}
+
+// stop lets the shell have the terminal, as the program has stopped.
+func (d *seat) stop() {
+	d.settle()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.restore()
+	stopHere(0)
+}
+
+// again takes the terminal once more: who continued us may have changed it.
+func (d *seat) again() {
+	d.mu.Lock()
+	d.raw = false
+	d.mu.Unlock()
+	d.front()
+}
+
+// feed carries keys to the program. In the background it must not even try to
+// read: the system would stop us.
+func (d *seat) feed() {
+	keys := make([]byte, 4096)
+	for {
+		if !d.front() {
+			time.Sleep(frontPause)
+			continue
+		}
+		if !readable(d.tty) || !d.front() {
+			continue
+		}
+		n, err := d.tty.Read(keys)
+		if n > 0 {
+			_, err = d.master.Write(keys[:n])
+			clear(keys[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// readable waits for a key, and returns now and then: a shell brings us to the
+// front without a word. Not every system can poll a terminal.
+func readable(tty *os.File) bool {
+	n := 0
+	control(tty, func(fd int) {
+		var set unix.FdSet
+		set.Set(fd)
+		pause := unix.NsecToTimeval(frontPause.Nanoseconds())
+		n, _ = unix.Select(fd+1, &set, nil, nil, &pause)
+	})
+	return n > 0
+}
+
+// carry copies masked output to the person's terminal.
+func (d *seat) carry(m *masker) {
+	text := make([]byte, 32<<10)
+	for {
+		n, err := d.master.Read(text)
+		d.moved.Add(1)
+		if n > 0 {
+			m.Write(text[:n])
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// drain waits for the end of the output. What the program has left running may
+// keep the terminal open, and is not waited for.
+func (d *seat) drain(carried chan struct{}) {
+	for end := time.Now().Add(lastLimit); time.Now().Before(end); {
+		before := d.moved.Load()
+		select {
+		case <-carried:
+			return
+		case <-time.After(lastWords):
+			if d.moved.Load() == before {
+				return
+			}
+		}
+	}
+}
+
+// settle waits until nothing more comes of a program that has stopped.
+func (d *seat) settle() { d.drain(nil) }
