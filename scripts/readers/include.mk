@@ -1,0 +1,4 @@
+include .env
+export
+all:
+	@env -0
