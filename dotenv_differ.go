@@ -13,14 +13,14 @@ import (
 
 // envDiffer is one thing that readers differ on.
 type envDiffer struct {
-	in    string         // quotes that it counts in; a blank is none, # a comment
-	found *regexp.Regexp // in the text between the quotes, or behind the =
+	in    string                // quotes that it counts in; a blank is none, # a comment
+	found func() *regexp.Regexp // in the text between the quotes, or behind the =
 	text  string
 }
 
 // differ returns a row about what is found in these quotes.
 func differ(in, found, text string) envDiffer {
-	return envDiffer{in: in, found: regexp.MustCompile(`(?s)` + found), text: text}
+	return envDiffer{in: in, found: lazily(`(?s)` + found), text: text}
 }
 
 // otherBlank is a blank that only some readers drop.
@@ -81,7 +81,7 @@ func (t *envText) check(quote byte, text []byte) {
 	for i, table := range [][]envDiffer{envFaults, envForeignFaults, envWarnings} {
 		for _, d := range table {
 			switch {
-			case i > 0 && t.own != "" || strings.IndexByte(d.in, quote) < 0 || !d.found.Match(text):
+			case i > 0 && t.own != "" || strings.IndexByte(d.in, quote) < 0 || !d.found().Match(text):
 			case i < 2:
 				t.fault(d.text)
 			default:

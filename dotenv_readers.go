@@ -9,6 +9,7 @@ package main
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -77,25 +78,31 @@ func unescape(others string, pairs map[byte]string) envStep {
 	}
 }
 
+// lazily compiles an expression when it is first used: the tables of readers have
+// many, and most starts of the program use none.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
+
 // expands gives up on a value in which the reader would expand something. With
 // escape, a backslash keeps a dollar sign and goes. It is one search, however
 // often there is a dollar sign: a value may be made to be slow.
 func expands(escape bool, pattern string) envStep {
-	re := regexp.MustCompile(pattern)
+	re := lazily(pattern)
 	return func(s string) (string, bool) {
 		if !escape {
-			return s, !re.MatchString(s)
+			return s, !re().MatchString(s)
 		}
-		return strings.ReplaceAll(s, `\$`, "$"), !re.MatchString(strings.ReplaceAll(s, `\$`, "\x00\x00"))
+		return strings.ReplaceAll(s, `\$`, "$"), !re().MatchString(strings.ReplaceAll(s, `\$`, "\x00\x00"))
 	}
 }
 
 // expandHidden takes the variables out of a value, since none of them is set; a
 // backslash goes only before one.
 func expandHidden(pattern string) envStep {
-	re := regexp.MustCompile(`\\?(?:` + pattern + `)`)
+	re := lazily(`\\?(?:` + pattern + `)`)
 	return func(s string) (string, bool) {
-		return re.ReplaceAllStringFunc(s, func(found string) string {
+		return re().ReplaceAllStringFunc(s, func(found string) string {
 			if found[0] == '\\' {
 				return found[1:]
 			}
@@ -106,8 +113,8 @@ func expandHidden(pattern string) envStep {
 
 // refuse gives up on a value that matches.
 func refuse(pattern string) envStep {
-	re := regexp.MustCompile(pattern)
-	return func(s string) (string, bool) { return s, !re.MatchString(s) }
+	re := lazily(pattern)
+	return func(s string) (string, bool) { return s, !re().MatchString(s) }
 }
 
 // blanksFirst gives up where gotenv does: it looks for a backslash before the
