@@ -18,7 +18,7 @@ import (
 
 const (
 	settleTime   = 5 * time.Millisecond
-	lookRounds   = 6 // the pause doubles: an open takes 0.3 s on a busy machine
+	lookRounds   = 7 // the pause doubles: 0.6 s, of which an open takes half on a busy machine
 	deliveryTime = time.Minute
 	scanTime     = 10 * time.Millisecond // spent on looking for strangers
 	holdersMax   = 16
@@ -51,6 +51,7 @@ type holder struct {
 	pid    int
 	writes bool
 	twice  bool // by two opens of its own, not by copies of one descriptor
+	moves  bool // it runs, and may be about to become or start another program
 }
 
 // visit is one open under way.
@@ -140,9 +141,9 @@ func (v *visit) pause(d time.Duration) {
 }
 
 // identify finds the process behind the open. It looks until two looks in a
-// row agree, since a shell's child execs and an open takes time to finish; a
-// probe that has closed is dropped without a question (SPEC §7.3). [DLV-4]
-// [DLV-5]
+// row agree and nobody moves: an open takes time to finish, and a shell that
+// has not come to its exec is not the one to ask about. A probe that has closed
+// is dropped without a question (SPEC §7.3). [DLV-4] [DLV-5]
 func (v *visit) identify() *verdict {
 	if v.crowded { // [DLV-3]
 		return &verdict{endRefused, "too many readers wait", lineRefused}
@@ -150,7 +151,8 @@ func (v *visit) identify() *verdict {
 	var last []holder
 	for round := range lookRounds {
 		now := holders(v.i, round > 0)
-		if len(now) > 0 && slices.Equal(now, last) {
+		moving := slices.ContainsFunc(now, func(h holder) bool { return h.moves })
+		if len(now) > 0 && !moving && slices.Equal(now, last) {
 			break
 		}
 		last = now

@@ -116,6 +116,10 @@ func holds(pid int, i *instance) (holder, bool) {
 		}
 	}
 	h.twice = slices.ContainsFunc(fds, func(fd int) bool { return !sameOpen(pid, fds[0], fd) })
+	if len(fds) > 0 {
+		st, _ := readStat(pid)
+		h.moves = st.state == "R" || st.state == "D" // in vfork and in exec it is D
+	}
 	return h, len(fds) > 0
 }
 

@@ -105,6 +105,7 @@ func procPath(pid int, name string) string {
 
 // statLine is what is used of /proc/PID/stat.
 type statLine struct {
+	state                string
 	parent, session, tty int
 	start                uint64
 }
@@ -128,6 +129,7 @@ func parseStat(line string) (st statLine, err error) {
 		return st, errors.New("it has ended")
 	}
 	var errs [4]error
+	st.state = f[0]
 	st.parent, errs[0] = strconv.Atoi(f[1])
 	st.session, errs[1] = strconv.Atoi(f[3])
 	st.tty, errs[2] = strconv.Atoi(f[4])

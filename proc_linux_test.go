@@ -168,7 +168,7 @@ func TestParseStat(t *testing.T) {
 		{"no number", "5 (sh)" + strings.Replace(rest, "12345", "x", 1), false},
 	} {
 		st, err := parseStat(c.line)
-		want := statLine{parent: 7, session: 9, tty: 34817, start: 12345}
+		want := statLine{state: "S", parent: 7, session: 9, tty: 34817, start: 12345}
 		if (err == nil) != c.ok || c.ok && st != want {
 			t.Errorf("%s: %+v, %v", c.name, st, err)
 		}
@@ -192,7 +192,7 @@ func FuzzStat(f *testing.F) {
 	}
 	f.Add("sh", "")
 	f.Fuzz(func(t *testing.T, name, tail string) {
-		want := statLine{parent: 7, session: 9, tty: 34817, start: 12345}
+		want := statLine{state: "S", parent: 7, session: 9, tty: 34817, start: 12345}
 		if st, err := parseStat("5 (" + name + ")" + rest); err != nil || st != want {
 			t.Errorf("named %q: %+v, %v", name, st, err)
 		}
