@@ -182,7 +182,7 @@ func TestConformance(t *testing.T) {
 		t.Errorf("there are %d broken subjects, want at least 30", len(all))
 	}
 	program := buildBroken(t, all)
-	t.Run("reference", func(t *testing.T) { runSuite(t, program, "", "--skip", lowered, "--jobs", "8") })
+	t.Run("reference", func(t *testing.T) { runSuite(t, program, "", "--skip", lowered, "--jobs", "4") })
 	// More at a time than there are processors: a case mostly waits.
 	next := make(chan brokenSubject)
 	var workers sync.WaitGroup
