@@ -168,7 +168,7 @@ func refusal(r *request, a answer, patience time.Duration) error {
 	text := "not approved: "
 	switch {
 	case a.word == answerNever:
-		text += fmt.Sprintf("the person refuses every request of this program until keepmum is locked")
+		text += "the person refuses every request of this program until keepmum is locked"
 	case a.by == "person: no":
 		text += fmt.Sprintf("the person said no to %s; ask them before trying again", r.action)
 	case a.by == "no answer":

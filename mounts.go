@@ -377,7 +377,7 @@ func (k *keeper) touch(environmentID string) {
 // as its action. It implements *One private pipe for each open* (SPEC §7.2),
 // step 5 and the record of step 7.
 func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte, error) {
-	e, m := k.vault.view().mountAt(path)
+	e, _ := k.vault.view().mountAt(path)
 	if e == nil {
 		return nil, errors.New("no such mount")
 	}
@@ -402,7 +402,7 @@ func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte
 	}
 	// Look again: the Environment may have changed while the person thought.
 	// [REQ-8]
-	e, m = k.vault.view().mountAt(path)
+	e, m := k.vault.view().mountAt(path)
 	if e == nil || readRequest(e, path, who).subject() != r.subject() {
 		return nil, errors.New("the Environment changed while the question was open")
 	}
