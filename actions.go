@@ -254,6 +254,7 @@ func fits(e *environment) error {
 }
 
 func (c *call) authenticate() (any, error) {
+	c.k.knowClient(c.r.actor)
 	now := time.Now()
 	for _, g := range c.k.grants.inForce(now) {
 		if g.covers(c.r, now) {

@@ -12,7 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -75,40 +78,60 @@ type prompts struct {
 	silence    func(*request)                // "never"
 	idle       func() string                 // the state line, shown when a key is pressed
 	stop       func(why string)
-	notify     string // a program of the person's
-	queue      chan *question
+	notify     string        // a program of the person's
+	wake       chan struct{} // there is something to ask or to say
 	ended      chan struct{}
 	afterGone  time.Duration // run's own
 
 	mu      sync.Mutex
 	waiting map[string]int
 	cool    map[string]time.Time
-	open    bool     // a question is on the screen
-	held    []string // what was said meanwhile
+	queue   []*question
+	held    []string // what was said and is not shown yet
+	unsaid  int      // what there was no room for
 }
 
-// say shows what happened, or holds it back while a question is open: on its
-// line it would look like an answer. [ASK-13]
+// newPrompts returns the asker of a terminal; the caller fills in what it asks
+// and tells.
+func newPrompts(t *terminal) *prompts {
+	return &prompts{term: t, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		waiting: map[string]int{}, cool: map[string]time.Time{}}
+}
+
+// say leaves for run to show what happened, when no question is open: on its
+// line it would look like an answer, and who says it must not wait for a
+// terminal that somebody has stopped. [ASK-13]
 func (p *prompts) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text := fmt.Sprintf(format, args...)
-	if p.open && len(p.held) < maxQuestions {
-		p.held = append(p.held, text)
+	if len(p.held) >= maxQuestions {
+		p.unsaid++
 		return
 	}
-	p.term.print("%s", text)
+	p.held = append(p.held, fmt.Sprintf(format, args...))
+	p.rouse()
 }
 
-// showing marks the beginning and the end of a question.
-func (p *prompts) showing(open bool) {
+// rouse wakes run; it is never early.
+func (p *prompts) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// flush shows what was said meanwhile.
+func (p *prompts) flush() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.open = open
-	for _, text := range p.held {
+	text := strings.Join(p.held, "")
+	if p.unsaid > 0 {
+		text += fmt.Sprintf("   and %d more: keepmum log\n", p.unsaid)
+	}
+	p.held, p.unsaid = nil, 0
+	p.mu.Unlock()
+	if text != "" {
 		p.term.print("%s", text)
 	}
-	p.held = nil
 }
 
 // ask puts a request to the person and waits for the answer, which is no when
@@ -122,11 +145,10 @@ func (p *prompts) ask(ctx context.Context, r *request, costs bool, timeout time.
 	queued, cancel := context.WithTimeout(ctx, maxQueued+timeout)
 	defer cancel()
 	q := &question{ctx: queued, request: r, costs: costs, timeout: timeout, got: make(chan answer, 1)}
-	select {
-	case p.queue <- q:
-	default:
-		return no("too many requests") // [REQ-12]
+	if !p.line(q) {
+		return no("too many questions")
 	}
+	defer p.unline(q)
 	select {
 	case a := <-q.got:
 		return a
@@ -165,6 +187,36 @@ func (p *prompts) leave(key string) {
 	}
 }
 
+// line puts a question at the end of the queue, if it has room. [REQ-12]
+func (p *prompts) line(q *question) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) >= maxQuestions {
+		return false
+	}
+	p.queue = append(p.queue, q)
+	p.rouse()
+	return true
+}
+
+// unline takes a question that nobody waits for out of the queue.
+func (p *prompts) unline(q *question) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = slices.DeleteFunc(p.queue, func(other *question) bool { return other == q })
+}
+
+// next takes the first question of the queue; nil: there is none.
+func (p *prompts) next() (q *question) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) > 0 {
+		q, p.queue = p.queue[0], p.queue[1:]
+		p.rouse() // there may be another
+	}
+	return q
+}
+
 // count returns how many requests wait.
 func (p *prompts) count() int {
 	p.mu.Lock()
@@ -182,19 +234,12 @@ func (p *prompts) run(ctx context.Context) {
 	defer close(p.ended)
 	var told time.Time
 	for {
+		p.flush()
 		select {
-		case q := <-p.queue:
-			if q.ctx.Err() != nil {
-				continue
+		case <-p.wake:
+			if q := p.next(); q != nil && q.ctx.Err() == nil {
+				p.treat(ctx, q)
 			}
-			a, done := p.decided(q.request) // [ASK-2]
-			if !done {
-				a = p.put(ctx, q)
-			}
-			if a.word == answerNever {
-				p.silence(q.request) // before its next one is shown [GRT-17]
-			}
-			p.hand(ctx, q, a)
 		case b := <-p.term.keys:
 			if b == keyInterrupt { // [ASK-12]
 				p.stop("Ctrl-C")
@@ -211,6 +256,18 @@ func (p *prompts) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// treat answers one question, by the person unless it is decided by now. [ASK-2]
+func (p *prompts) treat(ctx context.Context, q *question) {
+	a, done := p.decided(q.request)
+	if !done {
+		a = p.put(ctx, q)
+	}
+	if a.word == answerNever {
+		p.silence(q.request) // before its next one is shown [GRT-17]
+	}
+	p.hand(ctx, q, a)
 }
 
 // hand gives the answer to who asked and waits until it is acted on, so that it
@@ -234,10 +291,14 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout) // [ASK-14]
 	defer cancel()
 	defer context.AfterFunc(locked, cancel)()
-	p.showing(true)
-	defer p.showing(false)
 	offered := choicesFor(q.request, min(timedGrant, p.grantMax))
-	p.term.print("\a\n%s", renderPrompt(q.request, offered, q.costs, p.term.width(), p.home, time.Now()))
+	columns, rows := p.term.size()
+	text := renderPrompt(q.request, offered, q.costs, columns, rows, p.home, time.Now())
+	if err := p.term.print("\a\n%s", text); err != nil {
+		// Somebody may have stopped the terminal: a key that comes now was meant
+		// for what can be seen, and that is not this question. [ASK-21]
+		return no("not shown")
+	}
 	p.tell(q.request)
 	a, err := p.answer(ctx, q, offered)
 	switch {
@@ -249,6 +310,7 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 		p.afterGone = earlyKey
 	case errors.Is(err, context.DeadlineExceeded):
 		a = no("no answer")
+		p.afterGone = earlyKey
 	case errors.Is(err, errInterrupt):
 		a = no("Ctrl-C")
 		p.stop("Ctrl-C")
@@ -355,6 +417,8 @@ func (p *prompts) tell(r *request) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		exec.CommandContext(ctx, p.notify, text).Run()
+		cmd := exec.CommandContext(ctx, p.notify, text)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not on the keeper's terminal
+		cmd.Run()
 	}()
 }

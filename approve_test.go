@@ -270,7 +270,7 @@ func TestPolicyChanged(t *testing.T) {
 		w.policy(allowCat(t))
 		p = w.atTerminal("unlock")
 		p.type_("passphrase: $", testPass+"\r")
-		p.sees(`rules? \{[\s\S]*use it\?.*> $`)
+		p.sees(`rule \{[\s\S]*use it\?.*> $`)
 		p.presses(answer)
 		p.sees(`Ctrl-C locks\.`)
 		cmd, out := w.reads(path)
@@ -285,6 +285,28 @@ func TestPolicyChanged(t *testing.T) {
 		}
 	}
 	p.nothingAsked()
+}
+
+// TestPolicyShownWhole: no rule is so long that a part of it is not shown. [POL-12]
+// [POL-13]
+func TestPolicyShownWhole(t *testing.T) {
+	t.Parallel()
+	w, p, _ := mounted(t, "")
+	w.done(w.command("lock"))
+	p.ends()
+	padding := strings.Repeat(`"list",`, 60)
+	rule := `{"action":[` + padding + `"read"],"agent":true,"environment":"` + strings.Repeat("*", 200) + `","decision":"allow"}`
+	w.policy(`{"rules":[` + rule + `]}`)
+	squeezed := func(text string) string { return strings.Join(strings.Fields(text), "") }
+	if out, _, _ := w.done(w.command("policy")); !strings.Contains(squeezed(out), rule) {
+		t.Errorf("policy prints %q", out)
+	}
+	p = w.atTerminal("unlock")
+	p.type_("passphrase: $", testPass+"\r")
+	q := p.sees(`Now it is:[\s\S]*use it\?.*> $`)
+	if !strings.Contains(squeezed(q), rule) || !strings.Contains(q, "read all of them") {
+		t.Errorf("the question: %s", q)
+	}
 }
 
 // TestSilence: nobody answers. [ASK-14] [REQ-10]
@@ -346,6 +368,7 @@ func TestLocks(t *testing.T) {
 		"Ctrl-C":       func(_ *world, p *person) { p.master.WriteString("\x03") },
 		"keepmum lock": func(w *world, _ *person) { w.done(w.command("lock")) },
 		"SIGTERM":      func(_ *world, p *person) { p.cmd.Process.Signal(syscall.SIGTERM) },
+		"SIGQUIT":      func(_ *world, p *person) { p.cmd.Process.Signal(syscall.SIGQUIT) },
 		"hangup":       func(_ *world, p *person) { p.master.Close() },
 	}
 	for name, lock := range ways {

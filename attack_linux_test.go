@@ -3,14 +3,33 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+func init() {
+	// shares opens the mount, has a child hold it too, and reads it itself.
+	helpers["shares"] = func() {
+		file, err := os.Open(os.Getenv("KEEPMUM_TEST_FILE"))
+		check(err)
+		child := exec.Command("cat")
+		child.ExtraFiles = []*os.File{file}
+		in, err := child.StdinPipe()
+		check(err)
+		check(child.Start())
+		io.Copy(os.Stdout, file)
+		in.Close()
+		child.Wait()
+	}
+}
 
 // script runs a shell script that waits for lines on its standard input.
 func (w *world) script(text, path string) (next func(), out *bytes.Buffer, cmd *exec.Cmd) {
@@ -106,26 +125,17 @@ func TestFolderSwapped(t *testing.T) {
 	}
 }
 
+// flow stops the person's terminal, or lets it go on.
+func (p *person) flow(what int) (err error) {
+	control(p.slave, func(fd int) { err = unix.IoctlSetInt(fd, unix.TCXONC, what) })
+	return err
+}
+
 // TestStoppedTerminal: whoever stops the keeper's terminal cannot keep it from
 // locking. [KPR-21]
 func TestStoppedTerminal(t *testing.T) {
 	w, p, path := mounted(t, "")
-	status, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", p.master.Fd()))
-	if err != nil || !strings.Contains(status, "ptmx") {
-		t.Skip("the terminal has no name here")
-	}
-	n, err := unix.IoctlGetInt(int(p.master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Skip(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slave.Close()
-	if err := unix.IoctlSetInt(int(slave.Fd()), unix.TCXONC, unix.TCOOFF); err != nil {
-		t.Fatal(err)
-	}
+	must(t, p.flow(unix.TCOOFF))
 	reading, out := w.reads(path)
 	if _, errOut, code := w.done(w.command("lock")); code != 0 {
 		t.Errorf("lock: %s", errOut)
@@ -152,5 +162,123 @@ func TestTypingIsNoAnswer(t *testing.T) {
 	p.presses("n")
 	if cmd.Wait(); out.String() != lineRefused {
 		t.Errorf("%q", out)
+	}
+}
+
+// TestNotShown: a key that answers what can be seen answers nothing that cannot:
+// the terminal is stopped with one question on it, which is withdrawn, and the
+// next one is not shown. [ASK-21]
+func TestNotShown(t *testing.T) {
+	t.Parallel()
+	w, p, path := mounted(t, "")
+	c := w.client()
+	call := c.call("authenticate", map[string]any{})
+	p.asked("connect")
+	must(t, p.flow(unix.TCOOFF))
+	fmt.Fprintf(c.in, `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d}}`+"\n", call)
+	cmd, out := w.reads(path)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for stop := false; !stop; {
+		select {
+		case <-ended:
+			stop = true
+		case <-time.After(testEarlyKey + 50*time.Millisecond):
+			io.WriteString(p.master, "o")
+		}
+	}
+	if out.String() != lineRefused {
+		t.Errorf("%q", out)
+	}
+	must(t, p.flow(unix.TCOON))
+	p.sees("NO VALUES")
+}
+
+// TestTerminalIsKept: nobody else opens the terminal while a keeper has it; one
+// that was killed there leaves it to the next keepmum. [ASK-22]
+func TestTerminalIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	opens := func(p *person) string {
+		n := 0
+		control(p.master, func(fd int) { n, _ = unix.IoctlGetInt(fd, unix.TIOCGPTN) })
+		name := fmt.Sprintf("/dev/pts/%d", n)
+		cmd := exec.Command("sh", "-c", `: <"$0"`, name)
+		if os.Getuid() == 0 { // whom the system lets open it all the same
+			must(t, os.Chown(name, 65534, 65534))
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		}
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	p := w.unlock()
+	if out := opens(p); !strings.Contains(out, "busy") {
+		t.Errorf("while it asks: %q", out)
+	}
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	again := w.command("unlock")
+	again.Stdin, again.Stdout, again.Stderr = p.slave, p.slave, p.slave
+	again.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	must(t, again.Start())
+	p.cmd = again
+	p.type_("passphrase: $", testPass+"\r")
+	p.sees(`Ctrl-C locks\.`)
+	w.done(w.command("lock"))
+	p.ends()
+	if out := opens(p); out != "" {
+		t.Errorf("after the lock: %q", out)
+	}
+}
+
+// TestSharedReader: a program that opens the file and hands it to a harmless
+// child, to read it itself, is named, and no rule and no grant answers for the
+// child. [ASK-23] [GRT-19]
+func TestSharedReader(t *testing.T) {
+	t.Parallel()
+	_, p, path := mounted(t, allowCat(t))
+	r := startHelper(t, "shares", path)
+	q := p.answers("read", "n")
+	if !strings.Contains(q, "shared with") || strings.Contains(q, "[p]rocess") || strings.Contains(q, "[t]imed") {
+		t.Errorf("the question: %s", q)
+	}
+	if got := r.wait(); got != lineRefused {
+		t.Errorf("%q", got)
+	}
+	p.sees("NO VALUES")
+	r = startHelper(t, "shares", path)
+	p.answers("read", "o") // a person may say that it is well
+	if got := r.wait(); got != acmeText {
+		t.Errorf("%q", got)
+	}
+	if out, err := exec.Command("cat", path).Output(); err != nil || string(out) != acmeText {
+		t.Errorf("a cat alone, which the rule is for: %v %q", err, out)
+	}
+}
+
+// TestStrangersBridge: whoever starts a bridge makes nobody an agent by that; who
+// was allowed to connect is one. [WHO-6]
+func TestStrangersBridge(t *testing.T) {
+	t.Parallel()
+	w, p, path := mounted(t, "")
+	agent := func() bool {
+		cmd, _ := w.reads(path)
+		q := p.answers("read", "n")
+		cmd.Wait()
+		return strings.Contains(q, "AI agent is")
+	}
+	if agent() {
+		t.Skip("an agent runs this test")
+	}
+	c := w.client() // of this test, which then is its client
+	if _, text := c.result(c.call("list_environments", map[string]any{"accountId": "X"})); !strings.Contains(text, "authenticate") {
+		t.Fatal(text)
+	}
+	if agent() {
+		t.Error("a bridge that was not approved made its parent an agent")
+	}
+	c.connect(p, "o")
+	if !agent() {
+		t.Error("who was allowed to connect is no agent")
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -14,8 +16,7 @@ func (k *keeper) confirmPolicy(ctx context.Context, t *terminal) error {
 	digest := policyDigest(k.policy)
 	before, known := k.vault.view().remember["policy"]
 	if known && before != digest {
-		k.showPolicy(t)
-		yes, err := askYes(ctx, t, k.policy.PromptTimeout)
+		yes, err := k.askPolicy(ctx, t)
 		if err != nil {
 			return err
 		}
@@ -37,15 +38,26 @@ func (k *keeper) confirmPolicy(ctx context.Context, t *terminal) error {
 	})
 }
 
-// showPolicy lists what the files say; defaults are left out.
-func (k *keeper) showPolicy(t *terminal) {
-	t.print("The policy is not the one of the last unlock. Now it is:\n")
+// askPolicy shows what the files say, all of it, and asks; defaults are left out.
+func (k *keeper) askPolicy(ctx context.Context, t *terminal) (bool, error) {
+	text := ""
+	columns, _ := t.size()
 	for _, l := range k.policy.describe() {
-		if l.From != "default" {
-			t.print("   %s %s  (%s)\n", clean(l.Name, 40), clean(l.Value, 200), clean(l.From, 80))
+		if l.From == "default" {
+			continue
 		}
+		margin := "   " + strings.Repeat(" ", len(l.Name)+1)
+		lines := wrap(clean(l.Value+"  ("+l.From+")", wholeText), max(columns, 40)-1-len(margin))
+		text += "   " + l.Name + " " + strings.Join(lines, "\n"+margin) + "\n"
 	}
-	t.print("   use it?  [y]es  [N]o, no rule allows and a yes costs the passphrase  > ")
+	if n := strings.Count(text, "\n"); n > maxLines {
+		text += fmt.Sprintf("   note: these are %d lines: read all of them\n", n)
+	}
+	if err := t.print("The policy is not the one of the last unlock. Now it is:\n%s"+
+		"   use it?  [y]es  [N]o, no rule allows and a yes costs the passphrase  > ", text); err != nil {
+		return false, nil // what was not shown is not confirmed
+	}
+	return askYes(ctx, t, k.policy.PromptTimeout)
 }
 
 // askYes waits for a y. Anything else, and silence, is a no.

@@ -61,6 +61,7 @@ type visit struct {
 	i       *instance
 	crowded bool
 	who     *process
+	held    []int // the processes that had it open when who was found
 }
 
 // serve sees one open through: who, may they, the text, the end of file, and
@@ -180,8 +181,13 @@ func (v *visit) name(hs []holder) *verdict {
 		}
 		return &verdict{endUnseen, err.Error(), lineUnseen}
 	}
-	v.who = who
+	v.who, v.held = who, pidsOf(hs)
 	who.agent = agentOf(who, v.handler.agentKnown)
+	for _, a := range who.ancestors {
+		if slices.Contains(v.held, a.pid) {
+			who.shares = append(who.shares, a)
+		}
+	}
 	if who.uid != unix.Geteuid() { // [DLV-7]
 		return &verdict{endUnseen, fmt.Sprintf("the reader is user %d", who.uid), lineUnseen}
 	}
@@ -264,12 +270,12 @@ func (v *visit) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // recheck makes sure that the process that was approved is still the one that
-// reads: no exec, nobody else who holds the descriptor (SPEC §7.2). [DLV-10]
+// reads: no exec, nobody who holds the descriptor but those who were shown
+// (SPEC §7.2). [DLV-10]
 func (v *visit) recheck() *verdict {
 	hs := holders(v.i, false)
-	line := func(h holder) bool { return h.pid == v.who.pid || v.who.hasAncestor(h.pid) }
 	mine := slices.ContainsFunc(hs, func(h holder) bool { return h.pid == v.who.pid })
-	if !mine || slices.ContainsFunc(hs, func(h holder) bool { return !line(h) }) {
+	if !mine || slices.ContainsFunc(hs, func(h holder) bool { return !slices.Contains(v.held, h.pid) }) {
 		return &verdict{endRefused, "another process has the pipe than the approved one", lineRefused}
 	}
 	if err := v.who.same(); err != nil {

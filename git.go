@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -177,6 +178,7 @@ func (s *gitInfo) run(out io.Writer, worst int, args ...string) (code int, err e
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.git, slices.Concat(gitSafe, args)...)
 	cmd.Dir, cmd.Stdout, cmd.WaitDelay = filepath.Dir(s.path), out, time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not on the keeper's terminal
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + os.Getenv("HOME"), "LC_ALL=C",
 		"GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none",
 		"GIT_TERMINAL_PROMPT=0"}

@@ -34,8 +34,8 @@ type grant struct {
 // that instance alone; a timed one, or one until locked, for the same program
 // with the same command in the same directory, as far from an agent as it was.
 func (g *grant) covers(r *request, now time.Time) bool {
-	// [GRT-8]
-	if g.uses == 0 || g.expired(now) || g.subject != r.subject() || g.request.via != r.via {
+	// [GRT-8] [GRT-19]
+	if len(r.actor.shares) > 0 || g.uses == 0 || g.expired(now) || g.subject != r.subject() || g.request.via != r.via {
 		return false
 	}
 	a, b := g.actor, r.actor

@@ -177,6 +177,8 @@ func refusal(r *request, a answer, patience time.Duration) error {
 	case a.by == "too many requests":
 		text += fmt.Sprintf("more than %d requests of this program wait; try again in %s", maxWaiting,
 			shortDuration(coolDown))
+	case a.by == "too many questions":
+		text += fmt.Sprintf("more than %d requests of all programs wait; ask the person to answer some", maxQuestions)
 	case a.by == "locked", a.by == "Ctrl-C", a.by == "terminal closed":
 		return wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
 	default:
@@ -253,13 +255,19 @@ func (k *keeper) actorOf(peer, self *process) (actor *process, via string, err e
 	if actor == nil {
 		return nil, "", errors.New("the client cannot be identified")
 	}
-	if via == viaMCP {
-		k.mu.Lock()
-		k.clients[instanceOf(actor)] = true
-		k.mu.Unlock()
+	actor.agent = agentYes // who speaks MCP
+	if via != viaMCP {
+		actor.agent = agentOf(actor, k.agentKnown)
 	}
-	actor.agent = agentOf(actor, k.agentKnown)
 	return actor, via, nil
+}
+
+// knowClient remembers who was allowed to connect. Before that anybody can start
+// a bridge, as a child of nearly any process, and so make it an agent. [WHO-6]
+func (k *keeper) knowClient(actor *process) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.clients[instanceOf(actor)] = true
 }
 
 // update changes the vault, which then also remembers how far the log goes

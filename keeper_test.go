@@ -106,6 +106,7 @@ type person struct {
 	w      *world
 	cmd    *exec.Cmd
 	master *os.File
+	slave  *os.File // as whoever had it open before keepmum has it
 
 	mu    sync.Mutex
 	shown []byte
@@ -125,8 +126,7 @@ func (w *world) seat(cmd *exec.Cmd) *person {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer slave.Close()
-	p := &person{w: w, cmd: cmd, master: master}
+	p := &person{w: w, cmd: cmd, master: master, slave: slave}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = slave, slave, slave
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := p.cmd.Start(); err != nil {
@@ -139,6 +139,7 @@ func (w *world) seat(cmd *exec.Cmd) *person {
 		}
 		p.cmd.Process.Kill()
 		p.cmd.Wait()
+		slave.Close()
 		master.Close()
 	})
 	return p

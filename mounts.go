@@ -249,17 +249,19 @@ func (k *keeper) stateOf(path string) string {
 		return mountOrphaned
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	s := k.served[path]
 	if s == nil {
+		k.mu.Unlock()
 		return mountLocked
 	}
-	if s.state == mountServed {
-		if t, err := os.Readlink(path); err != nil || t != s.target {
+	state, target := s.state, s.target
+	k.mu.Unlock() // a file system may not answer
+	if state == mountServed {
+		if t, err := os.Readlink(path); err != nil || t != target {
 			return mountBlocked
 		}
 	}
-	return s.state
+	return state
 }
 
 // ourTarget recognizes a link of ours by where it points.

@@ -384,6 +384,10 @@ func (p *policy) ruling(r *request) decision {
 		if u.word == "allow" && p.sensitive(o) && p.Rules[i].environment != r.object.environment {
 			u = decision{word: "ask", rule: u.rule + " (sensitive, so ask)"}
 		}
+		// Another process may be the one that reads. [GRT-19]
+		if u.word == "allow" && r.actor != nil && len(r.actor.shares) > 0 {
+			u = decision{word: "ask", rule: u.rule + " (the file is open in two processes, so ask)"}
+		}
 		if d.word == "" || inOrder(decisionWords)(u.word, d.word) {
 			d = u
 		}

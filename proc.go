@@ -9,6 +9,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,6 +57,7 @@ type process struct {
 	tty            string // "" without a controlling terminal
 	session        int
 	ancestors      []ancestor // nearest first
+	shares         []ancestor // those of them that have the same open file
 	agent          agentState
 	handle         int // pidfd on Linux, unique id on macOS; 0 is none
 }
@@ -114,7 +116,8 @@ var interpreters = []string{"node", "nodejs", "bun", "deno", "python", "python2"
 
 // agentOf says whether p runs under an AI agent: yes for a client of the
 // keeper or a known program anywhere in the chain, no only for a chain that
-// was seen whole and in which nobody was orphaned (SPEC §7.3). [WHO-6] [WHO-7]
+// was seen whole and in which nobody was orphaned (SPEC §7.3). What the keeper
+// itself has started, such as git, may be anybody's doing. [WHO-6] [WHO-7]
 func agentOf(p *process, known func(pid int, start uint64) bool) agentState {
 	chain := p.chain()
 	for _, a := range chain {
@@ -122,7 +125,7 @@ func agentOf(p *process, known func(pid int, start uint64) bool) agentState {
 			return agentYes
 		}
 	}
-	if !unbroken(chain) || !settled(chain, p.tty != "") {
+	if !unbroken(chain) || !settled(chain, p.tty != "") || p.hasAncestor(os.Getpid()) {
 		return agentUnknown
 	}
 	return agentNo

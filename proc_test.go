@@ -1,6 +1,9 @@
 package main
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 // personChain is a shell in a terminal and what it started; each test breaks it.
 func personChain() *process {
@@ -70,6 +73,9 @@ func TestAgentOf(t *testing.T) {
 		{"session from outside all along", func(p *process) {
 			p.ancestors[1].session, p.ancestors[2].session = 0, 0
 		}, agentNo},
+		{"started by the keeper itself", func(p *process) {
+			p.ancestors[0].pid, p.parent, p.session, p.ancestors[0].session = os.Getpid(), os.Getpid(), os.Getpid(), os.Getpid()
+		}, agentUnknown},
 		{"session from outside half way", func(p *process) { p.ancestors[1].session = 0 }, agentUnknown},
 	} {
 		p := personChain()

@@ -26,6 +26,9 @@ func choicesFor(r *request, timed time.Duration) []choice {
 	switch r.action {
 	case actAppend, actRemove, actDelete, actRename, actImport, actExport:
 	default:
+		if len(r.actor.shares) > 0 {
+			break // [GRT-19]
+		}
 		if r.via != viaCommand {
 			list = append(list, choice{'p', answerProcess, "[p]rocess"})
 		}
@@ -176,22 +179,22 @@ func cutColumns(s string, width int) int {
 // facts get as many lines as leave all of it on one screen, or who asks could
 // push itself off by long names. It implements *Requests, prompts, grants*
 // (SPEC §5). [ASK-3]
-func renderPrompt(r *request, offered []choice, costs bool, width int, home string, now time.Time) string {
+func renderPrompt(r *request, offered []choice, costs bool, width, rows int, home string, now time.Time) string {
 	width = min(max(width, 40), 120) - 1
 	choices := renderChoices(offered, width)
-	screen := max(screenRows, screenRows*80/(width+1)) // a narrow one wraps all
+	screen := min(rows, max(screenRows, screenRows*80/(width+1))) // a narrow one wraps all
 	for lines := maxLines; ; lines-- {
 		b := &promptText{width: width, lines: lines}
 		command := b.facts(r, home, now)
 		if costs { // [ASK-6]
 			b.fact("", "a yes costs the passphrase")
 		}
-		rows := strings.Count(b.String()+choices, "\n") + 1
-		if rows-command > screen && lines > 1 {
+		taken := strings.Count(b.String()+choices, "\n") + 1
+		if taken-command > screen && lines > 1 {
 			continue
 		}
-		if rows-command > screen {
-			b.fact("note", fmt.Sprintf("the question has %d lines: read all of it", rows+1))
+		if taken-command > screen {
+			b.fact("note", fmt.Sprintf("the question has %d lines: read all of it", taken+1))
 		}
 		return b.String() + choices
 	}
@@ -210,6 +213,7 @@ func (b *promptText) facts(r *request, home string, now time.Time) (command int)
 	}
 	b.fact("directory", b.fit(1, 2, func(room int) string { return programText(p.dir, home, room) }))
 	b.fact("started by", b.fit(1, 2, func(room int) string { return startedBy(p, room) }))
+	b.fact("shared with", b.fit(1, 2, func(room int) string { return sharedWith(p, room) }))
 	b.fact("", agentText(r))
 	if r.claim != "" {
 		b.fact("says it is", clean(r.claim, b.room(1)))
@@ -301,12 +305,34 @@ func startedBy(p *process, width int) string {
 		if a.pid == 1 {
 			continue
 		}
-		names = append(names, clean(name, 24))
+		names = append(names, ancestorName(name))
 	}
 	if len(names) == 0 {
 		return "(nobody that can be seen)"
 	}
 	return clean(strings.Join(names, " < "), width)
+}
+
+// ancestorName is a program's name in the chain, in quotes where it could pass
+// for several. [ASK-7]
+func ancestorName(name string) string {
+	if strings.ContainsAny(name, "<,") {
+		return `"` + clean(name, 24) + `"`
+	}
+	return clean(name, 24)
+}
+
+// sharedWith shows who else can read what the program has opened, or has left
+// open for it. [ASK-23]
+func sharedWith(p *process, width int) string {
+	var names []string
+	for _, a := range p.shares {
+		names = append(names, fmt.Sprintf("%s (pid %d)", ancestorName(filepath.Base(a.exe)), a.pid))
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return clean(strings.Join(names, ", ")+", which may be the one that reads", width)
 }
 
 // renderAnswer says what came of a question, so that the screen tells the

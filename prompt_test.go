@@ -21,7 +21,7 @@ func exampleRead() *request {
 // prompt renders a request as the keeper does, on 80 columns.
 func prompt(r *request, costs bool) string {
 	at := time.Date(2026, 11, 23, 17, 42, 33, 0, time.UTC)
-	return renderPrompt(r, choicesFor(r, timedGrant), costs, 80, "/home/you", at)
+	return renderPrompt(r, choicesFor(r, timedGrant), costs, 80, screenRows, "/home/you", at)
 }
 
 // TestPromptExample: the prompt in the specification is what is shown. [ASK-3]
@@ -160,7 +160,7 @@ func FuzzPrompt(f *testing.F) {
 			object: object{environment: a, newName: b, path: a, names: []string{b, a}, fromAgent: []string{a},
 				empty: []string{b}, replaced: []string{a}, notes: []string{b}}}
 		screen := min(max(width, 40), 120)
-		for line := range strings.Lines(renderPrompt(r, choicesFor(r, timedGrant), which%2 == 0, width, a, time.Now())) {
+		for line := range strings.Lines(renderPrompt(r, choicesFor(r, timedGrant), which%2 == 0, width, 200, a, time.Now())) {
 			line = strings.TrimSuffix(line, "\n")
 			if columns(line) > screen {
 				t.Errorf("%d columns on a screen of %d: %q", columns(line), screen, line)

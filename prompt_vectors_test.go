@@ -176,7 +176,7 @@ func (v *promptVector) render(t *testing.T) string {
 	if want := slices.Sorted(slices.Values(v.Offers)); !slices.Equal(keys, want) {
 		t.Errorf("offers %q, want %q", keys, want)
 	}
-	return renderPrompt(r, offered, v.Passphrase, v.Columns, v.Home, at)
+	return renderPrompt(r, offered, v.Passphrase, v.Columns, 200, v.Home, at)
 }
 
 // wordings are the words in which this program says what a vector's "says"

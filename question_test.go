@@ -36,13 +36,11 @@ func atDesk(t *testing.T, test func(t *testing.T, d *desk)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		d := &desk{t: t, screen: path, cancel: cancel}
-		d.prompts = &prompts{term: &terminal{dev: dev, keys: make(chan byte), gone: make(chan struct{})},
-			grantMax: 8 * time.Hour, decided: func(*request) (answer, bool) { return answer{}, false },
-			silence: func(r *request) { d.silent = append(d.silent, r) }, idle: func() string { return "idle" },
-			stop:       func(why string) { d.stopped = why },
-			passphrase: func([]byte) error { return errors.New("no passphrase") },
-			queue:      make(chan *question, maxQuestions), ended: make(chan struct{}),
-			waiting: map[string]int{}, cool: map[string]time.Time{}}
+		d.prompts = newPrompts(&terminal{dev: dev, keys: make(chan byte), gone: make(chan struct{})})
+		d.grantMax, d.decided = 8*time.Hour, func(*request) (answer, bool) { return answer{}, false }
+		d.silence = func(r *request) { d.silent = append(d.silent, r) }
+		d.idle, d.stop = func() string { return "idle" }, func(why string) { d.stopped = why }
+		d.passphrase = func([]byte) error { return errors.New("no passphrase") }
 		go d.run(ctx)
 		test(t, d)
 		cancel()
@@ -96,6 +94,7 @@ func TestKeyTimes(t *testing.T) {
 		{"too early", false, []time.Duration{299 * ms}, 301 * ms},
 		{"while somebody types", false, []time.Duration{299 * ms, 299 * ms, 299 * ms, 1 * ms}, 301 * ms},
 		{"after a withdrawn question", true, []time.Duration{599 * ms}, 601 * ms},
+		{"in time after a withdrawn question", true, nil, 601 * ms},
 	} {
 		atDesk(t, func(t *testing.T, d *desk) {
 			if c.gone {
@@ -247,6 +246,51 @@ func TestSaidAfterTheAnswer(t *testing.T) {
 	})
 }
 
+// TestWithdrawnLeaveTheQueue: who no longer waits takes nobody's place. [ASK-15]
+// [REQ-12]
+func TestWithdrawnLeaveTheQueue(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		first := d.puts(t.Context(), numbered(1), false)
+		for range 2 * maxQuestions {
+			ctx, cancel := context.WithCancel(t.Context())
+			gone := d.puts(ctx, numbered(2), false)
+			cancel()
+			<-gone
+		}
+		last := d.puts(t.Context(), numbered(3), false)
+		for _, got := range []chan answer{first, last} {
+			time.Sleep(301 * time.Millisecond)
+			d.types("o")
+			if a := <-got; a.word != answerOnce {
+				t.Errorf("%+v", a)
+			}
+		}
+	})
+}
+
+// TestSaidTooMuch: what there is no room for is counted, and never written into
+// an open question. [ASK-13]
+func TestSaidTooMuch(t *testing.T) {
+	atDesk(t, func(t *testing.T, d *desk) {
+		got := d.puts(t.Context(), numbered(1), false)
+		before := d.shows()
+		for range 300 {
+			d.say("meanwhile\n")
+		}
+		synctest.Wait()
+		if d.shows() != before {
+			t.Errorf("said into the question:\n%s", d.shows())
+		}
+		time.Sleep(301 * time.Millisecond)
+		d.types("o")
+		<-got
+		synctest.Wait()
+		if screen := d.shows(); strings.Count(screen, "meanwhile") != 256 || !strings.HasSuffix(screen, "   and 44 more: keepmum log\r\n") {
+			t.Errorf("after the answer:\n%s", screen)
+		}
+	})
+}
+
 // TestYesCostsPassphrase: the third wrong one is a no. [ASK-16] [ASK-17]
 func TestYesCostsPassphrase(t *testing.T) {
 	for _, c := range []struct {
@@ -332,7 +376,7 @@ func TestTypedValues(t *testing.T) {
 func TestFloods(t *testing.T) {
 	// [REQ-11]
 	synctest.Test(t, func(t *testing.T) {
-		p := &prompts{waiting: map[string]int{}, cool: map[string]time.Time{}}
+		p := newPrompts(nil)
 		for n := range 16 {
 			if !p.enter("one") {
 				t.Errorf("request %d was refused", n+1)
@@ -358,14 +402,13 @@ func TestFloods(t *testing.T) {
 		after time.Duration
 	}{
 		{"the last place", 255, "no answer", 6 * time.Minute}, // [REQ-13]
-		{"no place", 256, "too many requests", 0},             // [REQ-12]
+		{"no place", 256, "too many questions", 0},            // [REQ-12]
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			// Nobody takes a question from this queue.
-			p := &prompts{waiting: map[string]int{}, cool: map[string]time.Time{}, ended: make(chan struct{}),
-				queue: make(chan *question, maxQuestions)}
+			p := newPrompts(nil)
 			for range c.ahead {
-				p.queue <- &question{}
+				p.line(&question{})
 			}
 			began := time.Now()
 			if a := p.ask(t.Context(), numbered(1), false, time.Minute); a.yes() || a.by != c.by ||

@@ -194,7 +194,7 @@ func TestSpoofedPrompt(t *testing.T) {
 		n++
 		r := spoofed(a, text)
 		offered := choicesFor(r, timedGrant)
-		shown := renderPrompt(r, offered, n%2 == 0, width, "/home/you", at)
+		shown := renderPrompt(r, offered, n%2 == 0, width, 200, "/home/you", at)
 		if faults := questionFaults(shown, width); len(faults) > 0 {
 			t.Fatalf("%.60q in a question about %s on %d columns: %q\n%s", text, a, width, faults, shown)
 		}
@@ -248,7 +248,7 @@ func TestSpoofedMany(t *testing.T) {
 }
 
 func prompt80(r *request, width int) string {
-	return renderPrompt(r, choicesFor(r, timedGrant), true, width, "/home/you", time.Now())
+	return renderPrompt(r, choicesFor(r, timedGrant), true, width, 200, "/home/you", time.Now())
 }
 
 // TestSpoofedNotices: what is written beside of questions. [ASK-7]

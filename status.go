@@ -91,18 +91,24 @@ func (k *keeper) mountReport(e *environment, m *mount) mountReport {
 	return r
 }
 
-// stateLine is the keeper's one line of state.
+// stateLine is the keeper's one line of state. Who asks the person writes it, and
+// must not wait for a file system: the mounts are as they were last seen.
 func (k *keeper) stateLine() string {
-	s := k.status()
-	n := 0
-	for _, m := range s.Mounts {
-		if m.State == mountServed {
-			n++
+	variables, mounts, served := 0, 0, 0
+	view := k.vault.view()
+	for _, e := range view.environments {
+		variables, mounts = variables+len(e.variables), mounts+len(e.mounts)
+	}
+	k.mu.Lock()
+	for _, s := range k.served {
+		if s.state == mountServed {
+			served++
 		}
 	}
+	k.mu.Unlock()
 	line := fmt.Sprintf("%s  unlocked: %s, %s, %s served", time.Now().Format("15:04:05"),
-		count(s.Environments, "Environment"), count(s.Variables, "variable"), count(n, "mount"))
-	if other := len(s.Mounts) - n; other > 0 {
+		count(len(view.environments), "Environment"), count(variables, "variable"), count(served, "mount"))
+	if other := mounts - served; other > 0 {
 		line += fmt.Sprintf(" (%d not: keepmum status)", other)
 	}
 	if k.policy.IdleLock > 0 {

@@ -22,6 +22,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -58,14 +59,26 @@ type terminal struct {
 	mu sync.Mutex // guards writing
 }
 
-// openTerminal opens the controlling terminal and makes it raw. [ASK-1]
+// openTerminal opens the controlling terminal, makes it raw, and keeps others
+// from opening it meanwhile: they could read what is typed, write over what is
+// asked, or stop it. [ASK-1] [ASK-22]
 func openTerminal() (*terminal, error) {
 	dev, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if errors.Is(err, unix.EBUSY) { // a keepmum was killed here, or another one asks
+		for fd := range 3 {
+			unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
+		}
+		dev, err = os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	}
 	if err != nil {
 		return nil, errNoTerminal
 	}
 	t := &terminal{dev: dev, keys: make(chan byte, 2*maxValue), gone: make(chan struct{})}
-	t.control(func(fd int) { t.state, err = term.MakeRaw(fd) })
+	t.control(func(fd int) {
+		if t.state, err = term.MakeRaw(fd); err == nil {
+			unix.IoctlSetInt(fd, unix.TIOCEXCL, 0)
+		}
+	})
 	if err != nil || t.state == nil {
 		dev.Close()
 		return nil, errNoTerminal
@@ -96,7 +109,10 @@ func (t *terminal) read() {
 
 // close gives the terminal back as it was found.
 func (t *terminal) close() {
-	t.control(func(fd int) { term.Restore(fd, t.state) })
+	t.control(func(fd int) {
+		unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
+		term.Restore(fd, t.state)
+	})
 	t.dev.Close()
 }
 
@@ -108,24 +124,27 @@ func (t *terminal) control(f func(fd int)) {
 	}
 }
 
-// width returns the columns of the terminal, 80 where it does not say.
-func (t *terminal) width() int {
-	width := 80
+// size returns the columns and rows of the terminal, 80 and 24 where it does not
+// say.
+func (t *terminal) size() (columns, rows int) {
+	columns, rows = 80, screenRows
 	t.control(func(fd int) {
-		if w, _, err := term.GetSize(fd); err == nil && w > 0 {
-			width = w
+		if w, h, err := term.GetSize(fd); err == nil && w > 0 && h > 0 {
+			columns, rows = w, h
 		}
 	})
-	return width
+	return columns, rows
 }
 
-// print writes text, which is for people and already clean.
-func (t *terminal) print(format string, args ...any) {
+// print writes text, which is for people and already clean. An error tells that
+// not all of it was taken.
+func (t *terminal) print(format string, args ...any) error {
 	text := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "\r\n")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dev.SetWriteDeadline(time.Now().Add(writeLimit)) // no deadline on some systems
-	io.WriteString(t.dev, text)
+	_, err := io.WriteString(t.dev, text)
+	return err
 }
 
 // key waits for one key. It returns errInterrupt for Ctrl-C.
@@ -237,11 +256,13 @@ func (r *keyReader) Write(p []byte) (int, error) { return len(p), nil }
 // type into this terminal (SPEC §5). An empty answer promises nothing.
 func terminalRisks(getenv func(string) string) []string {
 	var risks []string
-	if getenv("TMUX") != "" {
-		risks = append(risks, "tmux (send-keys)")
-	}
-	if getenv("STY") != "" {
-		risks = append(risks, "screen (stuff)")
+	for _, known := range [][2]string{{"TMUX", "tmux (send-keys)"}, {"STY", "screen (stuff)"},
+		{"ZELLIJ", "zellij (write-chars)"}, {"KITTY_LISTEN_ON", "kitty (remote control)"},
+		{"WEZTERM_PANE", "wezterm (send-text)"}, {"INSIDE_EMACS", "Emacs"},
+		{"VSCODE_IPC_HOOK_CLI", "VS Code and its extensions"}} {
+		if getenv(known[0]) != "" {
+			risks = append(risks, known[1])
+		}
 	}
 	if risk := injectionRisk("/proc/sys/dev/tty/legacy_tiocsti"); risk != "" {
 		risks = append(risks, risk)

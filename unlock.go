@@ -92,7 +92,8 @@ func unlock(notify string, again bool) error {
 		return err
 	}
 	defer t.close()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT,
+		syscall.SIGQUIT) // which would show the stacks of all that runs
 	defer stop()
 	v, err := openAtTerminal(ctx, t, home, again)
 	if err != nil {
@@ -125,7 +126,7 @@ const idleLock = "nothing was approved for the time the policy sets"
 
 // startAgain replaces this process by one that offers to unlock again.
 func startAgain(notify string) error {
-	self, err := os.Executable()
+	self, err := ownProgram()
 	if err != nil {
 		return err
 	}
@@ -238,16 +239,17 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		default:
 		}
 	}
-	asker := &prompts{term: t, home: k.user, grantMax: k.policy.GrantMax, passphrase: k.vault.checkPassphrase,
-		idle: k.stateLine, decided: k.decidedNow,
-		silence: func(r *request) { k.grants.silence(actorKey(r)) }, stop: k.stop, notify: notify, queue: make(chan *question, maxQuestions),
-		ended: make(chan struct{}), waiting: map[string]int{}, cool: map[string]time.Time{}}
+	asker := newPrompts(t)
+	asker.home, asker.grantMax, asker.notify = k.user, k.policy.GrantMax, notify
+	asker.passphrase, asker.idle, asker.decided = k.vault.checkPassphrase, k.stateLine, k.decidedNow
+	asker.silence, asker.stop = func(r *request) { k.grants.silence(actorKey(r)) }, k.stop
 	k.asker, k.say = asker, asker.say
 	if err := k.open(); err != nil {
 		return "", err
 	}
 	var srv *server
 	defer func() {
+		time.AfterFunc(lockLimit, func() { leaveNow(t) })
 		k.shut(cancel, asker)
 		if srv != nil {
 			srv.close() // last: a peer that dawdles holds up no mount's end
@@ -269,9 +271,8 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		case <-ctx.Done():
 			return "signal", nil
 		case now := <-tick.C:
-			// [KPR-16]: the wall clock too, as a machine that slept was idle.
-			idle := now.Round(0).Sub(k.idleSince().Round(0))
-			limit := k.policy.IdleLock
+			k.grants.inForce(now) // lets go of what has ended
+			idle, limit := idleFor(k.idleSince(), now), k.policy.IdleLock
 			if k.asker.count() > 0 { // [KPR-18]: an answer may be under way
 				limit += k.policy.CommandTimeout
 			}
@@ -280,6 +281,24 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 			}
 		}
 	}
+}
+
+// idleFor looks at both clocks: the wall clock may be set back, and the other
+// stands still while the machine sleeps. [KPR-16]
+func idleFor(since, now time.Time) time.Duration {
+	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
+}
+
+// lockLimit is how long a lock may take: a file system that has stopped
+// answering can hold up each of its steps. [KPR-30]
+const lockLimit = 15 * time.Second
+
+// leaveNow ends a keeper that cannot lock in order: the key goes with the
+// process, and the reaper removes what it has mounted.
+func leaveNow(t *terminal) {
+	t.print("%s  locked, not in order: something did not answer\n", time.Now().Format("15:04:05"))
+	t.close()
+	os.Exit(1)
 }
 
 // open makes the run folder, the child that clears it if we are killed, and
@@ -344,6 +363,7 @@ func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
 	k.freeRun()
 	select { // [KPR-21]: the prompt may hang in a terminal that takes no text
 	case <-asker.ended:
+		asker.flush()
 	case <-time.After(3 * writeLimit):
 	}
 }

@@ -395,7 +395,7 @@ func runPolicy(c *cli, args []string) error {
 				if l.Name == "rule" { // long: columns would pad every line
 					between = "  "
 				}
-				fmt.Fprintln(w, strings.Join([]string{clean(l.Name, 40), clean(l.Value, 200),
+				fmt.Fprintln(w, strings.Join([]string{clean(l.Name, 40), clean(l.Value, wholeText),
 					clean(l.From, 80)}, between))
 			}
 		})
