@@ -45,7 +45,8 @@ type keeper struct {
 	stop   func(why string)                 // locks; returns at once
 	began  time.Time
 
-	pipes  *pipes // nil in the keeper of one command
+	lock   *os.File // keeper.lock
+	pipes  *pipes   // nil in the keeper of one command
 	reaper *reaper
 	locked atomic.Bool // shut has begun: nothing is approved any more
 	runDir string

@@ -104,6 +104,7 @@ func unlock(notify string, again bool) error {
 		v.close()
 		return err
 	}
+	k.lock = lock
 	why := ""
 	if err = k.confirmPolicy(ctx, t); err == nil {
 		why, err = k.keep(ctx, t, notify)
@@ -249,7 +250,7 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	}
 	var srv *server
 	defer func() {
-		time.AfterFunc(lockLimit, func() { leaveNow(t) })
+		time.AfterFunc(lockLimit, func() { k.leaveNow(t) })
 		k.shut(cancel, asker)
 		if srv != nil {
 			srv.close() // last: a peer that dawdles holds up no mount's end
@@ -293,9 +294,12 @@ func idleFor(since, now time.Time) time.Duration {
 // answering can hold up each of its steps. [KPR-30]
 const lockLimit = 15 * time.Second
 
-// leaveNow ends a keeper that cannot lock in order: the key goes with the
-// process, and the reaper removes what it has mounted.
-func leaveNow(t *terminal) {
+// leaveNow ends a keeper that cannot lock in order. The reaper removes what it
+// has mounted. The system may keep the process for as long as the file system does
+// not answer, so the key is wiped and keeper.lock is free before.
+func (k *keeper) leaveNow(t *terminal) {
+	k.vault.forget()
+	k.lock.Close()
 	t.print("%s  locked, not in order: something did not answer\n", time.Now().Format("15:04:05"))
 	t.close()
 	os.Exit(1)

@@ -285,6 +285,11 @@ func (v *vault) auditKey() []byte {
 func (v *vault) close() {
 	v.saving.Lock()
 	defer v.saving.Unlock()
+	v.forget()
+}
+
+// forget wipes what is held, also where a save hangs.
+func (v *vault) forget() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.root != nil {
