@@ -65,18 +65,22 @@ type visit struct {
 }
 
 // serve sees one open through: who, may they, the text, the end of file, and
-// the word for the record.
-func (v *visit) serve() {
+// the word for the record. It returns how many opens have been recorded.
+func (v *visit) serve() (recorded int) {
 	t := v.count.tally(v.i)
 	if t.opens == 0 && t.gone {
 		v.retire() // touched or removed, but nobody waits for an answer
-		return
+		return 0
 	}
 	out := v.identify()
 	if out == nil {
 		out = v.askAndDeliver()
 	}
 	others := v.bystanders(out)
+	recorded = 1 + len(others)
+	if out.word == endTainted {
+		recorded = v.count.tally(v.i).opens // the word is about all of them
+	}
 	v.answer(out)
 	v.retire()
 	v.handler.ended(v.m.mount, v.who, out.word, out.detail)
@@ -89,6 +93,7 @@ func (v *visit) serve() {
 			p.close()
 		}
 	}
+	return recorded
 }
 
 // disturbed says what is in the way of this reader having the pipe alone.
@@ -460,7 +465,7 @@ func (v *visit) retire() {
 // linger answers who found the name before it led elsewhere but was so slow
 // that the write end was gone: it would wait in open for ever. Nobody else can
 // be meant when everybody who was counted has closed. [DLV-16]
-func (s *pipes) linger(i *instance) {
+func (s *pipes) linger(m *mountPoint, i *instance, recorded int) {
 	defer unix.Close(i.late)
 	defer s.count.forget(i) // before its number is given to another file
 	select {
@@ -477,6 +482,7 @@ func (s *pipes) linger(i *instance) {
 			time.Sleep(settleTime)
 			last = true
 		}
+		recorded = s.recordLate(m, i, recorded)
 		if !s.leftBehind(i) {
 			continue
 		}
@@ -486,6 +492,20 @@ func (s *pipes) linger(i *instance) {
 			time.Sleep(tickTime) // until its open is counted
 		}
 	}
+}
+
+// recordLate records who has opened a pipe that had its end already, and returns
+// how many opens are recorded now. Where they are not counted exactly, our own
+// would be among them.
+func (s *pipes) recordLate(m *mountPoint, i *instance, recorded int) int {
+	opens := s.count.tally(i).opens
+	if exact, _ := s.count.exact(); !exact {
+		return recorded
+	}
+	for range min(opens-recorded, holdersMax) {
+		s.handler.ended(m.mount, nil, endRefused, "it came after the end of another's read")
+	}
+	return max(opens, recorded)
 }
 
 // leftBehind reports whether everybody who opened i has closed it. Two closes

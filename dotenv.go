@@ -64,7 +64,7 @@ const (
 // programs, so it is not. (SPEC §8.1)
 func isShell(exe string) bool {
 	return slices.Contains([]string{"bash", "dash", "sh", "zsh", "ksh", "ksh93", "mksh", "oksh",
-		"posh", "rbash", "yash"}, path.Base(exe))
+		"posh", "rbash", "yash"}, path.Base(pathOf(exe)))
 }
 
 // orPortable is the dialect that a mount's own word stands for.

@@ -132,10 +132,11 @@ func TestEncodeRefuses(t *testing.T) {
 // would run. [TXT-10]
 func TestDialectOf(t *testing.T) {
 	for exe, want := range map[string]dialect{"/usr/bin/bash": dialectShell,
+		"/usr/bin/bash (deleted)": dialectShell, "/usr/bin/bash (another file)": dialectShell,
 		"/bin/dash": dialectShell, "/bin/sh": dialectShell, "/usr/bin/zsh": dialectShell,
 		"/bin/ksh": dialectShell, "/bin/mksh": dialectShell, "/bin/ksh93": dialectShell, "/bin/rbash": dialectShell,
 		"/bin/busybox": "", "/usr/bin/node": "",
-		"/opt/bash/node": "", "/usr/bin/bash (deleted)": "", "": ""} {
+		"/opt/bash/node": "", "/opt/bash (x)": "", "": ""} {
 		for _, own := range append(dialects, "") {
 			want := cmp.Or(want, own, dialectPortable)
 			if got := dialectOf(&mount{dialect: string(own)}, &process{exe: exe}); got != want {

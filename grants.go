@@ -45,8 +45,9 @@ func (g *grant) covers(r *request, now time.Time) bool {
 	if g.word == answerOnce || g.word == answerProcess { // [GRT-9]
 		return sameInstance(a, b) && sameProgram(a, b, r.via) && a.alive()
 	}
-	// [GRT-11]
-	return a.exe != "" && sameProgram(a, b, viaMount) && a.dir == b.dir && a.agent == b.agent
+	// [GRT-11]: another file may have got the same inode, or another text.
+	return a.exe != "" && sameProgram(a, b, viaMount) && a.exeChanged == b.exeChanged &&
+		a.dir == b.dir && a.agent == b.agent
 }
 
 // sameProgram tells a process that was shown from what it became by exec. A

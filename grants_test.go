@@ -72,6 +72,9 @@ func TestGrantCovers(t *testing.T) {
 		{"another connection, connect", words[1:], connect, func(r *request) { r.conn++ }, true},
 		// [GRT-11]
 		{"another process", program, none, func(r *request) { r.actor.pid++; r.actor.start++ }, true},
+		{"the file changed, or is another one with that inode", program, none,
+			func(r *request) { r.actor.exeChanged++ }, false},
+		{"a link to the file made or removed", instance, none, func(r *request) { r.actor.exeChanged++ }, true},
 		{"another directory", program, none, func(r *request) { r.actor.dir = "/q" }, false},
 		{"an agent's", program, none, func(r *request) { r.actor.agent = agentYes }, false},
 		{"perhaps an agent's", program, none, func(r *request) { r.actor.agent = agentUnknown }, false},

@@ -17,6 +17,9 @@ var (
 	long   = flag.Bool("long", false, "run the long proofs too")
 )
 
+// atEnd runs when all tests have ended.
+var atEnd []func()
+
 // helpers are programs that the test binary is when KEEPMUM_TEST_HELPER names
 // one; files of tests add theirs in init.
 var helpers = map[string]func(){}
@@ -43,6 +46,9 @@ func TestMain(m *testing.M) {
 		f.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0)))
 	}
 	code := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
 	if testing.Verbose() {
 		fmt.Println(tapedSummary())
 	}

@@ -320,11 +320,11 @@ func (s *pipes) start(m *mountPoint, i *instance) {
 	s.visits.Add(1)
 	go func() {
 		defer s.visits.Done()
-		v.serve()
+		recorded := v.serve()
 		s.mu.Lock()
 		m.pending--
 		s.mu.Unlock()
-		s.linger(i)
+		s.linger(m, i, recorded)
 	}()
 }
 

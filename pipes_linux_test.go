@@ -172,6 +172,9 @@ func TestPipesHeldByPath(t *testing.T) {
 		if got := late.wait(); got != "held\n"+lineRefused {
 			t.Errorf("the late one got %q", got)
 		}
+		if exact, _ := e.exact(); exact {
+			waitFor(t, "the record of the late one", func() bool { return e.keeper.count(endRefused) == 1 })
+		}
 		e.keeper.decide = nil
 		e.mustRead(t)
 	})

@@ -410,7 +410,8 @@ func (u *rule) matches(r *request) bool {
 	if u.agent == nil && !strict && agent || u.agent != nil && *u.agent != agent {
 		return false
 	}
-	if u.program != "" && u.program != actor.exe && !(strict && actor.exe == "") {
+	alike := actor.exe == "" || pathOf(actor.exe) == u.program // no more is known of it
+	if u.program != "" && u.program != actor.exe && !(strict && alike) {
 		return false
 	}
 	return u.under == "" || isUnder(actor.dir, u.under) || strict && !path.IsAbs(actor.dir)

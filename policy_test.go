@@ -127,6 +127,13 @@ func TestDecide(t *testing.T) {
 			reading(exe("")), "", "ask", "no rule"},
 		{"unknown program, deny", "", rulesText("", `{"program": "/bin/cat", "decision": "deny"}`,
 			allowAll), reading(exe("")), "", "deny", first},
+		// [WHO-9]
+		{"another file of that name, allow", "", one(`{"program": "/usr/bin/node", "decision": "allow"}`),
+			reading(exe("/usr/bin/node (another file)")), "", "ask", "no rule"},
+		{"another file of that name, deny", "", rulesText("", `{"program": "/usr/bin/node", "decision": "deny"}`,
+			allowAll), reading(exe("/usr/bin/node (another file)")), "", "deny", first},
+		{"deleted program, deny", "", rulesText("", `{"program": "/usr/bin/node", "decision": "deny"}`,
+			allowAll), reading(exe("/usr/bin/node (deleted)")), "", "deny", first},
 
 		{"under, the directory itself", "", one(`{"under": "~/src/acme", "decision": "allow"}`),
 			reading(), "", "allow", first},

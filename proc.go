@@ -32,6 +32,18 @@ const (
 	ancestorArgs = 16       // of an ancestor; the rest is left out
 )
 
+// What follows the path of an executable that is not the file of that name: the
+// first by the system, the second where the process sees other files than we do.
+const (
+	deletedFile = " (deleted)"
+	anotherFile = " (another file)" // [WHO-9]
+)
+
+// pathOf is the path alone, for its name.
+func pathOf(exe string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(exe, deletedFile), anotherFile)
+}
+
 // ancestor is one step of a process's parentage.
 type ancestor struct {
 	pid            int
@@ -52,6 +64,7 @@ type process struct {
 	uid            int
 	exe            string
 	exeDev, exeIno uint64
+	exeChanged     int64 // when the file changed last: an inode is used again
 	args           []string
 	dir            string
 	tty            string // "" without a controlling terminal
@@ -158,7 +171,7 @@ func (a *ancestor) runsAgent() bool {
 // baseName is the last element of a path without what systems and languages
 // add to it.
 func baseName(path string) string {
-	name := filepath.Base(strings.TrimSuffix(path, " (deleted)"))
+	name := filepath.Base(pathOf(path))
 	for _, suffix := range []string{".js", ".mjs", ".cjs", ".ts", ".py", ".exe"} {
 		name = strings.TrimSuffix(name, suffix)
 	}

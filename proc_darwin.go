@@ -109,6 +109,10 @@ func readProcess(pid int) (*process, error) {
 			p.tty = fmt.Sprintf("/dev/ttys%03d", dev&0xffffff)
 		}
 	}
+	var st unix.Stat_t
+	if unix.Stat(p.exe, &st) == nil {
+		p.exeChanged = st.Ctim.Nano()
+	}
 	dirs, err := procStruct(procPidInfo, pid, pidVnodePaths, 0, 2352)
 	if err != nil {
 		return nil, fmt.Errorf("process %d has no directory to be seen: %v", pid, err)

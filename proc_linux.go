@@ -67,8 +67,8 @@ func readProcess(pid int) (*process, error) {
 		if err != nil {
 			return nil, fmt.Errorf("process %d cannot be identified: %v", pid, err)
 		}
-		exe, dev, ino, _ := readExe(pid)
-		if exe == p.exe && dev == p.exeDev && ino == p.exeIno {
+		exe, st, _ := readExe(pid)
+		if exe == p.exe && st.Dev == p.exeDev && st.Ino == p.exeIno {
 			return p, nil
 		}
 	}
@@ -78,18 +78,20 @@ func readProcess(pid int) (*process, error) {
 // readOnce reads the record of pid; what cannot be read is an error, since it
 // could not be approved.
 func readOnce(pid int) (*process, error) {
-	st, err := readStat(pid)
+	stat, err := readStat(pid)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{pid: pid, parent: st.parent, session: st.session, start: st.start,
-		tty: terminalName(st.tty)}
+	p := &process{pid: pid, parent: stat.parent, session: stat.session, start: stat.start,
+		tty: terminalName(stat.tty)}
 	if p.uid, err = readUser(pid); err != nil {
 		return nil, err
 	}
-	if p.exe, p.exeDev, p.exeIno, err = readExe(pid); err != nil && !errors.Is(err, os.ErrPermission) {
+	exe, st, err := readExe(pid)
+	if err != nil && !errors.Is(err, os.ErrPermission) {
 		return nil, err
 	}
+	p.exe, p.exeDev, p.exeIno, p.exeChanged = exe, st.Dev, st.Ino, st.Ctim.Nano()
 	if p.args, err = readArgs(pid); err != nil {
 		return nil, err
 	}
@@ -155,18 +157,25 @@ func readUser(pid int) (int, error) {
 }
 
 // readExe returns the executable and its inode. The inode is that of the file
-// that runs, also where the name was deleted or given to another file.
-func readExe(pid int) (string, uint64, uint64, error) {
+// that runs, also where the name was deleted or given to another file. The name
+// is what the process itself sees: in a namespace of its own it can have put any
+// file there. [WHO-9]
+func readExe(pid int) (exe string, st unix.Stat_t, err error) {
 	path := procPath(pid, "exe")
-	exe, err := os.Readlink(path)
-	if err != nil {
-		return "", 0, 0, err
+	if exe, err = os.Readlink(path); err != nil {
+		return "", st, err
 	}
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return "", 0, 0, err
+	if err = unix.Stat(path, &st); err != nil {
+		return "", unix.Stat_t{}, err
 	}
-	return exe, st.Dev, st.Ino, nil
+	var here unix.Stat_t
+	if strings.HasSuffix(exe, deletedFile) {
+		return exe, st, nil
+	}
+	if unix.Stat(exe, &here) != nil || here.Dev != st.Dev || here.Ino != st.Ino {
+		exe += anotherFile
+	}
+	return exe, st, nil
 }
 
 // readArgs reads the command line. It is empty for a moment during exec, so an
@@ -215,7 +224,8 @@ func readAncestors(p *process) (chain []ancestor) {
 			break
 		}
 		a := ancestor{pid: child.parent, parent: st.parent, session: st.session, start: st.start}
-		a.exe, a.exeDev, a.exeIno, _ = readExe(a.pid)
+		exe, file, _ := readExe(a.pid)
+		a.exe, a.exeDev, a.exeIno = exe, file.Dev, file.Ino
 		a.args, _ = readArgs(a.pid)
 		a.args = a.args[:min(len(a.args), ancestorArgs)]
 		again, err := readStat(child.pid)

@@ -26,6 +26,7 @@ func TestAgentOf(t *testing.T) {
 		{"itself an agent", func(p *process) { p.exe = "/opt/claude" }, agentYes},
 		{"agent above", func(p *process) { p.ancestors[1].exe = "/usr/local/bin/codex" }, agentYes},
 		{"deleted agent", func(p *process) { p.ancestors[1].exe = "/opt/codex (deleted)" }, agentYes},
+		{"agent in another view of the files", func(p *process) { p.ancestors[1].exe = "/opt/codex (another file)" }, agentYes},
 		{"agent's script", func(p *process) {
 			p.ancestors[0].exe, p.ancestors[0].args = "/usr/bin/node", []string{"node", "--x", "/a/gemini.js"}
 		}, agentYes},
