@@ -386,8 +386,12 @@ func (d disguise) starts(a *target, below ...string) attackReport {
 	return a.start(program, "agent", args...).ended()
 }
 
+// letConnect lets every client in, by which it is known as an agent.
+const letConnect = `{"action":["connect"],"agent":true,"decision":"allow"},
+	{"action":["connect"],"agent":false,"decision":"allow"}`
+
 // letNoAgents lets the reader in where no agent has started it.
-const letNoAgents = `{"action":["connect"],"decision":"deny"},
+const letNoAgents = letConnect + `,
 	{"action":["read"],"program":"BIN/reader","decision":"allow"},` + letNobody
 
 // disguises: a rule that does not speak of agents lets in nobody whom an agent has
@@ -429,7 +433,7 @@ func disguisesWeaker(weak *target) {
 		orphan = disguise{"orphan", false}.starts(weak)
 	}
 	weak.robbed(orphan)
-	all := newTarget(weak.t, `{"action":["connect"],"decision":"deny"},
+	all := newTarget(weak.t, letConnect+`,
 		{"action":["read"],"program":"BIN/reader","agent":true,"decision":"allow"},`+letNobody)
 	for _, d := range disguised() {
 		if *long || slices.Contains([]string{"daemon", "becomes"}, d.way) {

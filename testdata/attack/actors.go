@@ -51,8 +51,8 @@ func (a *attack) inherits() {
 	a.got(a.slurp(3, a.limit))
 }
 
-// isAgent is a client of the bridge, if there is one to start, and so known as an
-// agent however it is called. Then it starts a reader in one of these ways, and
+// isAgent is a client of the bridge, if there is one to start, and once it was let in
+// known as an agent however it is called. Then it starts a reader in one of these ways, and
 // ends with the reader's report in place of its own:
 //
 //	child       as its child
@@ -106,7 +106,7 @@ func (a *attack) isAgent() {
 	os.Exit(0)
 }
 
-// connects asks the bridge to let it in; what the answer is does not matter.
+// connects asks the bridge to let it in, and waits for the answer.
 func (a *attack) connects() {
 	cmd := exec.Command(a.bridge, "mcp")
 	in, err := cmd.StdinPipe()

@@ -317,7 +317,7 @@ func (a *attack) pounce(fd int) {
 		return
 	}
 	mine, events, writes := inodeAt(fdPath(fd)), make([]byte, 4096), 0
-	taken := time.Time{} // when another has taken its name
+	var taken, stopped time.Time // when another has taken its name, and the reader was stopped
 	victim, _ := strconv.Atoi(a.victim)
 	defer a.goOn(victim)
 	for writes < 2 {
@@ -328,11 +328,14 @@ func (a *attack) pounce(fd int) {
 				writes++
 			case a.kind == "stop":
 				a.stop(victim) // it has read the comment
+				stopped = time.Now()
 			}
 		}
 		switch {
 		case a.ended.Load(), !taken.IsZero() && time.Since(taken) > 50*time.Millisecond:
 			return // nobody was served by it
+		case !stopped.IsZero() && time.Since(stopped) > time.Second:
+			return // it had read everything
 		case taken.IsZero() && inodeAt(a.path) != mine:
 			taken = time.Now()
 		}
