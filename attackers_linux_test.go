@@ -312,9 +312,10 @@ func (a *target) whole(all ...attackReport) {
 			}
 		}
 	}
-	if found := a.outcomes(); a.wholes < found[endDelivered] || a.wholes > found[endDelivered]+found[endTainted] {
-		a.t.Errorf("readers have %d whole texts, and the log has %v", a.wholes, found)
-	}
+	waitFor(a.t, fmt.Sprintf("the log of %d whole texts", a.wholes), func() bool {
+		found := a.outcomes()
+		return a.wholes >= found[endDelivered] && a.wholes <= found[endDelivered]+found[endTainted]
+	})
 }
 
 // noneAnywhere fails if a value is in anything that an attacker got or that was

@@ -24,6 +24,7 @@ const (
 	holdersMax   = 16
 	pipeMax      = 1 << 20
 	dozeMax      = 16 // milliseconds
+	lateLooks    = 5  // 30 ms
 )
 
 // The line that a reader gets instead of values: libraries run on without
@@ -330,7 +331,7 @@ func (v *visit) deliver(text []byte) *verdict {
 }
 
 // send writes data and waits until all of it was taken. Each piece has the
-// clean check directly before it. A mount that is removed while a reader is in
+// clean check directly before it, and goes to a reader that can take it. A mount that is removed while a reader is in
 // the middle of its text lets it finish, shortly.
 func (v *visit) send(data []byte) (sent int, bad *verdict) {
 	start := time.Now()
@@ -347,7 +348,10 @@ func (v *visit) send(data []byte) (sent int, bad *verdict) {
 		if bad != nil && (bad != removed || sent == 0) {
 			return sent, bad
 		}
-		n := v.write(data[sent:])
+		n, late := 0, v.late(idle)
+		if !late {
+			n = v.write(data[sent:])
+		}
 		sent += n
 		idle++
 		if n > 0 || queue != left {
@@ -360,8 +364,21 @@ func (v *visit) send(data []byte) (sent int, bad *verdict) {
 		if time.Since(moved) > patience || time.Since(start) > total { // [DLV-14]
 			return sent, &verdict{endAbandoned, "the reader does not read", lineRefused}
 		}
-		v.doze(idle)
+		v.doze(idle, late)
 	}
+}
+
+// late reports whether the reader could not take at once what is written now,
+// which would leave a thief all the time it wants: it is stopped, or does
+// something else and was not yet looked at often. [DLV-12]
+func (v *visit) late(looks int) bool {
+	switch v.who.state() {
+	case "T", "t":
+		return true
+	case "R", "D":
+		return looks < lateLooks
+	}
+	return false
 }
 
 // write puts in what fits; a full pipe takes nothing.
@@ -374,13 +391,14 @@ func (v *visit) write(data []byte) int {
 }
 
 // doze sleeps in the system until a full pipe was read, and a little longer
-// each time where it was not full and is not empty. It is not for Go to put
+// each time where it was not full and is not empty, or the reader is late. It
+// is not for Go to put
 // the goroutine to sleep: the reader would be woken by a processor that still
 // looks for work, and a thief that waits for this moment would be first.
-func (v *visit) doze(idle int) {
+func (v *visit) doze(idle int, late bool) {
 	fds := []unix.PollFd{{Fd: int32(v.i.w), Events: unix.POLLOUT}}
 	unix.Poll(fds, dozeMax)
-	if queued(v.i) > 0 {
+	if late || queued(v.i) > 0 {
 		fds[0].Events = 0
 		unix.Poll(fds, min(1<<min(idle, 8), dozeMax))
 	}
@@ -422,7 +440,7 @@ func (v *visit) answer(out *verdict) {
 		}
 		unix.Write(v.i.w, []byte(out.line))
 		for idle := 0; times > 1 && idle < 8 && queued(v.i) > 0; idle++ {
-			v.doze(idle)
+			v.doze(idle, false)
 		}
 	}
 }

@@ -26,6 +26,7 @@ const (
 	pidPath         = 11
 	pidUnique       = 17
 	fdVnode         = 1 // PROC_PIDFDVNODEINFO; also the type of a descriptor
+	statusStopped   = 4 // SSTOP
 	statusZombie    = 5 // SZOMB
 	noTerminal      = 0xffffffff
 	vnodePathOffset = 152 // in struct vnode_info_path
@@ -82,6 +83,15 @@ func uniqueID(pid int) (int, error) {
 func (p *process) alive() bool {
 	id, err := uniqueID(p.pid)
 	return err == nil && id == p.handle && id != 0
+}
+
+// state is T (stopped) or S; whether it runs is told of threads only.
+func (p *process) state() string {
+	b, err := procStruct(procPidInfo, p.pid, pidBSD, 0, 136)
+	if err == nil && binary.NativeEndian.Uint32(b[4:]) == statusStopped {
+		return "T"
+	}
+	return "S"
 }
 
 // close lets go of the process, which does not count as alive any more.

@@ -51,6 +51,13 @@ func (p *process) alive() bool {
 	return p.handle > 0 && pollNow(p.handle, unix.POLLIN) == 0
 }
 
+// state is R (runs), D (runs in the system), S (waits) or T (stopped by a signal;
+// t by a debugger), of the first thread.
+func (p *process) state() string {
+	st, _ := readStat(p.pid)
+	return st.state
+}
+
 // close gives the handle back; the process does not count as alive any more.
 func (p *process) close() {
 	if p.handle > 0 {
