@@ -193,6 +193,9 @@ func decodeParams(raw json.RawMessage) (params, error) {
 		if json.Unmarshal(claim, &p.claim) != nil {
 			return p, errors.New("claim is no string")
 		}
+		if len(p.claim) > maxClaim {
+			return p, errors.New("claim is longer than 64 KiB")
+		}
 	}
 	p.args, err = decodeArgs(object["arguments"])
 	if err != nil {

@@ -179,6 +179,24 @@ func checkHolder(path string, pid int) error {
 	return nil
 }
 
+// signalKeeper has the keeper lock that holds keeper.lock: others may have all the
+// connections there are, and be waiting in each. (SPEC §4) [SOC-13]
+func signalKeeper(home string) error {
+	path, pid := filepath.Join(home, "keeper.lock"), 0
+	lock, err := openPrivate(path, os.O_RDONLY)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err = fmt.Fscanf(lock, "pid %d\n", &pid); err == nil && pid > 1 {
+		err = checkHolder(path, pid)
+	}
+	if err != nil || pid <= 1 {
+		return errors.Join(errNoAnswer, err)
+	}
+	return unix.Kill(pid, unix.SIGTERM)
+}
+
 // peer is the process at the other end of a Unix socket, as the kernel tells it.
 // pidfd is -1 where the kernel gives none; who asked for the peer closes it.
 type peer struct{ pid, uid, pidfd int }

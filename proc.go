@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // agentState says whether an AI agent is among a process's ancestors. The zero
@@ -43,6 +44,10 @@ const (
 func pathOf(exe string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(exe, deletedFile), anotherFile)
 }
+
+// handles is held while a handle is looked at or given back: its number would be
+// another's by then.
+var handles sync.RWMutex
 
 // ancestor is one step of a process's parentage.
 type ancestor struct {

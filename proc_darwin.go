@@ -81,6 +81,8 @@ func uniqueID(pid int) (int, error) {
 
 // alive reports whether the process that was looked up still runs.
 func (p *process) alive() bool {
+	handles.RLock()
+	defer handles.RUnlock()
 	id, err := uniqueID(p.pid)
 	return err == nil && id == p.handle && id != 0
 }
@@ -95,7 +97,11 @@ func (p *process) state() string {
 }
 
 // close lets go of the process, which does not count as alive any more.
-func (p *process) close() { p.handle = 0 }
+func (p *process) close() {
+	handles.Lock()
+	defer handles.Unlock()
+	p.handle = 0
+}
 
 // readProcess reads what the system shows of pid; what cannot be read is an
 // error, since it could not be approved.

@@ -48,6 +48,8 @@ func lookupHidden(pid int) (*process, error) {
 
 // alive reports whether the process that was looked up still runs.
 func (p *process) alive() bool {
+	handles.RLock()
+	defer handles.RUnlock()
 	return p.handle > 0 && pollNow(p.handle, unix.POLLIN) == 0
 }
 
@@ -60,6 +62,8 @@ func (p *process) state() string {
 
 // close gives the handle back; the process does not count as alive any more.
 func (p *process) close() {
+	handles.Lock()
+	defer handles.Unlock()
 	if p.handle > 0 {
 		unix.Close(p.handle)
 	}

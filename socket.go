@@ -17,9 +17,10 @@ import (
 )
 
 const (
-	maxConns     = 64 // connections at a time [SOC-13]
-	maxConnsEach = 16 // of them, of one process [SOC-12]
-	maxArriving  = 16 // connections whose peer is being identified
+	maxConns     = 64       // connections at a time [SOC-13]
+	maxConnsEach = 16       // of them, of one process [SOC-12]
+	maxArriving  = 16       // connections whose peer is being identified
+	maxHeld      = 32 << 20 // bytes of the requests under way [SOC-11]
 )
 
 // server is the keeper's Unix socket. It implements *Keeper and socket*
@@ -30,6 +31,7 @@ type server struct {
 	listener *net.UnixListener
 	last     atomic.Uint64
 	underWay chan struct{}
+	held     atomic.Int64 // bytes of the requests under way
 	arriving chan struct{}
 	verifies sync.Mutex // held while the log is verified, which takes long
 
@@ -240,31 +242,61 @@ func (c *connection) handle(ctx context.Context, line []byte) {
 		c.cancelled(m.params)
 	case m.method == "" || m.id == nil: // a response, or a notification unknown here
 	default:
-		ctx, cancel := context.WithCancel(ctx)
-		if err := c.begin(m.id, cancel); err != nil {
-			cancel()
-			c.out.write(&message{id: m.id, err: err})
-			return
-		}
-		go c.answer(ctx, m)
+		c.start(ctx, m, len(line))
 	}
+}
+
+// start has a request answered. What takes rights away always has room, and so is
+// done here: nobody can be in its way but the peer itself. [SOC-11]
+func (c *connection) start(ctx context.Context, m message, size int) {
+	ctx, cancel := context.WithCancel(ctx)
+	always := freely[m.method] != nil && m.method != "verify_log"
+	if err := c.begin(m.id, cancel, always, int64(size)); err != nil {
+		cancel()
+		c.out.write(&message{id: m.id, err: err})
+		return
+	}
+	if always {
+		c.answer(ctx, m)
+		return
+	}
+	go func() {
+		c.answer(ctx, m)
+		c.s.held.Add(-int64(size))
+		<-c.s.underWay
+	}()
 }
 
 // begin notes that a request is under way, if there is room and its id is its
 // own: the end of one would withdraw the other.
-func (c *connection) begin(id json.RawMessage, cancel context.CancelFunc) *wireError {
+func (c *connection) begin(id json.RawMessage, cancel context.CancelFunc, always bool, size int64) *wireError {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.calls[string(id)] != nil { // [SOC-9]
 		return wireErrorf(codeInvalidRequest, "invalid request: a request with this id is under way")
 	}
-	select {
-	case c.s.underWay <- struct{}{}:
-	default: // [SOC-11]
-		return wireErrorf(codeBusy, "keepmum has %d requests under way; try again later", maxUnderWay)
+	if !always {
+		if err := c.s.takeRoom(size); err != nil {
+			return err
+		}
 	}
 	c.calls[string(id)] = cancel
 	return nil
+}
+
+// takeRoom counts a request of so many bytes, if there is room. [SOC-11]
+func (s *server) takeRoom(size int64) *wireError {
+	if s.held.Add(size) > maxHeld {
+		s.held.Add(-size)
+		return wireErrorf(codeBusy, "keepmum has %d MiB of requests under way; try again later", maxHeld>>20)
+	}
+	select {
+	case s.underWay <- struct{}{}:
+		return nil
+	default:
+		s.held.Add(-size)
+		return wireErrorf(codeBusy, "keepmum has %d requests under way; try again later", maxUnderWay)
+	}
 }
 
 // idle reports whether no request is under way, and since when.
@@ -276,7 +308,6 @@ func (c *connection) idle() (last time.Time, idle bool) {
 
 // answer runs one request and writes what came of it.
 func (c *connection) answer(ctx context.Context, m message) {
-	defer func() { <-c.s.underWay }()
 	result, err := guarded(func() (any, error) { return c.run(ctx, m) })
 	out := &message{id: m.id}
 	if err == nil {

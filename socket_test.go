@@ -226,7 +226,8 @@ func TestIdleConnectionsMakeRoom(t *testing.T) {
 }
 
 // TestBusyConnectionsStay: with a request under way on each, one more is told
-// so, and is not told that keepmum is locked. [SOC-13] [SOC-18]
+// so, and is not told that keepmum is locked; but a keeper can always be locked.
+// [SOC-13] [SOC-18]
 func TestBusyConnectionsStay(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
@@ -239,13 +240,13 @@ func TestBusyConnectionsStay(t *testing.T) {
 	if code != 1 || out != "" || !strings.Contains(errOut, "serves 64 connections already") {
 		t.Errorf("status: %d %q %q", code, out, errOut)
 	}
-	if _, errOut, code := w.done(w.command("lock")); code != 1 || !strings.Contains(errOut, "64 connections") {
-		t.Errorf("lock: %d %q", code, errOut)
-	}
-	for _, end := range ends {
-		end()
-	}
+	ends[0]()
 	waitFor(t, "room", func() bool { _, _, code := w.done(w.command("status")); return code == 0 })
+	w.hold(maxConnsEach, "list_environments")
+	if out, errOut, code := w.done(w.command("lock")); code != 0 || out != "locked\n" {
+		t.Errorf("lock: %d %q %q", code, out, errOut)
+	}
+	p.ends()
 }
 
 // TestSameIDTwice: the end of one would withdraw the other. [SOC-9]
@@ -417,7 +418,8 @@ func (w *world) status() (s statusReport) {
 	return s
 }
 
-// TestTooMuchUnderWay: one more than 256 requests is told so. [SOC-11] [SOC-18]
+// TestTooMuchUnderWay: one more than 256 requests is told so, and what takes rights
+// away has room all the same. [SOC-11] [SOC-18]
 func TestTooMuchUnderWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -429,8 +431,44 @@ func TestTooMuchUnderWay(t *testing.T) {
 	if m := c.hear(); codeOf(m) != codeBusy || string(m.id) != fmt.Sprint(maxUnderWay) {
 		t.Errorf("one more: %s %v", m.id, m.err)
 	}
+	for _, args := range [][]string{{"status"}, {"revoke", "--all"}} {
+		if _, errOut, code := w.done(w.command(args...)); code != 0 {
+			t.Errorf("%v: %d %q", args, code, errOut)
+		}
+	}
+	if _, errOut, code := w.done(w.command("env", "list")); code != 1 || !strings.Contains(errOut, "256 requests") {
+		t.Errorf("what is not free: %d %q", code, errOut)
+	}
 	c.Close()
-	waitFor(t, "room", func() bool { _, _, code := w.done(w.command("status")); return code == 0 })
+	waitFor(t, "room", func() bool {
+		d := w.dial()
+		defer d.Close()
+		d.say(1, "verify_log")
+		return codeOf(d.hear()) != codeBusy
+	})
+}
+
+// TestTooManyBytesUnderWay: few requests can be large, not many; nor can a claim.
+// [SOC-11]
+func TestTooManyBytesUnderWay(t *testing.T) {
+	w := newWorld(t)
+	w.unlock()
+	c := w.dial()
+	long := func(id, size int, claim string) {
+		fmt.Fprintf(c, `{"jsonrpc":"2.0","id":%d,"method":"list_environments","params":{"claim":"%s"}%s}`+"\n", id,
+			claim, strings.Repeat(" ", size))
+	}
+	long(0, 0, strings.Repeat("x", maxClaim+1))
+	if m := c.hear(); codeOf(m) != codeMisuse {
+		t.Errorf("a long claim: %s %v", m.id, m.err)
+	}
+	const each = 3 << 20
+	for id := range maxHeld/each + 1 {
+		long(id, each, "")
+	}
+	if m := c.hear(); codeOf(m) != codeBusy || !strings.Contains(m.err.Message, "32 MiB") {
+		t.Errorf("one more: %s %v", m.id, m.err)
+	}
 }
 
 // stuckConn is a connection whose peer takes nothing.

@@ -38,6 +38,9 @@ func runLock(c *cli, args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	_, err = client.start("lock", requestParams(nil, "")).wait(ctx)
+	if errors.Is(err, &wireError{Code: codeBusy}) {
+		err = signalKeeper(home)
+	}
 	// A keeper that ended before it answered has locked.
 	ended := errors.Is(err, errNoKeeper) || errors.Is(err, errLost) && !client.alive()
 	switch {
