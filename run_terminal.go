@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,11 +24,7 @@ import (
 	"golang.org/x/term"
 )
 
-const (
-	frontPause = 100 * time.Millisecond // between two looks, in the background
-	lastWords  = 50 * time.Millisecond  // without output, of what a program left behind
-	lastLimit  = time.Second
-)
+const frontPause = 100 * time.Millisecond // between two looks, in the background
 
 // seat is the person's terminal, and the program's.
 type seat struct {
@@ -38,7 +33,7 @@ type seat struct {
 	state       *term.State // as it was; nil before we took it
 	raw         bool        // it is as we want it
 	over        bool        // we are done with it
-	moved       atomic.Int64
+	flow        *flow
 }
 
 // onTerminal runs the program in a terminal of its own. Its standard input is
@@ -50,7 +45,7 @@ func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
 		return 0, fmt.Errorf("%v: --no-masking needs none", err)
 	}
 	defer master.Close()
-	d := &seat{tty: tty, master: master}
+	d := &seat{tty: tty, master: master, flow: newFlow(master)}
 	copySize(tty, master)
 	front := foreground(tty) // else it has the settings of a shell's line editor
 	control(tty, func(fd int) {
@@ -76,15 +71,15 @@ func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
 	if aside != nil {
 		asideDone.Go(func() { aside.carry(j.mask) })
 	}
-	m, carried := newMasker(j.mask, os.Stdout), make(chan struct{})
-	go func() { d.carry(m); close(carried) }()
+	m := newMasker(j.mask, os.Stdout)
+	go d.flow.carry(func(text []byte) error { m.Write(text); return nil }) // the end is the program's
 	go d.feed()
 	status, err := d.watch(h, taken, slave)
 	asideDone.Wait()
 	if aside != nil {
 		j.lost = aside.err
 	}
-	d.drain(carried)
+	d.flow.drain(nil)
 	m.flush()
 	d.leave()
 	return status, err
@@ -260,7 +255,7 @@ func (d *seat) feed() {
 			time.Sleep(frontPause)
 			continue
 		}
-		if !readable(d.tty) || !d.front() {
+		if !readable(d.tty, frontPause) || !d.front() {
 			continue
 		}
 		n, err := d.tty.Read(keys)
@@ -274,49 +269,8 @@ func (d *seat) feed() {
 	}
 }
 
-// readable waits for a key, and returns now and then: a shell brings us to the
-// front without a word. Not every system can poll a terminal.
-func readable(tty *os.File) bool {
-	n := 0
-	control(tty, func(fd int) {
-		var set unix.FdSet
-		set.Set(fd)
-		pause := unix.NsecToTimeval(frontPause.Nanoseconds())
-		n, _ = unix.Select(fd+1, &set, nil, nil, &pause)
-	})
-	return n > 0
+// settle waits until nothing more comes of a program that has stopped. What a
+// terminal that stands still does not take then, it gets when we go on.
+func (d *seat) settle() {
+	d.flow.within()
 }
-
-// carry copies masked output to the person's terminal.
-func (d *seat) carry(m *masker) {
-	text := make([]byte, 32<<10)
-	for {
-		n, err := d.master.Read(text)
-		d.moved.Add(1)
-		if n > 0 {
-			m.Write(text[:n])
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// drain waits for the end of the output. What the program has left running may
-// keep the terminal open, and is not waited for.
-func (d *seat) drain(carried chan struct{}) {
-	for end := time.Now().Add(lastLimit); time.Now().Before(end); {
-		before := d.moved.Load()
-		select {
-		case <-carried:
-			return
-		case <-time.After(lastWords):
-			if d.moved.Load() == before {
-				return
-			}
-		}
-	}
-}
-
-// settle waits until nothing more comes of a program that has stopped.
-func (d *seat) settle() { d.drain(nil) }
