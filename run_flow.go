@@ -5,6 +5,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -80,6 +81,24 @@ func (f *flow) within() {
 	enough := make(chan struct{})
 	defer time.AfterFunc(lastLimit, func() { close(enough) }).Stop()
 	f.drain(enough)
+}
+
+// askedToEnd is closed by a signal that ends us: the program that it would have
+// been passed on to has ended. Those that came before are not meant.
+func askedToEnd(taken chan os.Signal) <-chan struct{} {
+	for len(taken) > 0 {
+		<-taken
+	}
+	enough := make(chan struct{})
+	go func() {
+		for s := range taken {
+			if slices.Contains([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}, s) {
+				close(enough)
+				return
+			}
+		}
+	}()
+	return enough
 }
 
 // readable waits for something to read, for so long. Not every system can poll

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestRunTerminalStill: all that the program wrote arrives at a terminal that
@@ -20,7 +25,7 @@ func TestRunTerminalStill(t *testing.T) {
 	want := strings.Repeat("x", 3000)
 	_, err = io.WriteString(slave, want)
 	must(t, err)
-	slave.Close()
+	defer slave.Close() // as what was left running does
 	drained := make(chan bool)
 	go func() { drained <- f.drain(nil) }()
 	select {
@@ -55,3 +60,50 @@ func TestRunDrainEnds(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(text []byte) (int, error) { return len(text), nil }
+
+// TestRunLeftHolding: when the program has ended, a signal ends the command,
+// with the program's status, though what it left running holds the output; at a
+// terminal nothing is needed. [RUN-14] [RUN-17]
+func TestRunLeftHolding(t *testing.T) {
+	w, _ := running(t)
+	const script = `trap '' INT TERM HUP QUIT; sleep 60 & echo $! >left; echo $$; exit 5`
+	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
+		cmd := w.command("run", "--env", "acme", "--", "sh", "-c", script)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		var pid int
+		fmt.Fscan(out, &pid)
+		waitFor(t, "the program's end", func() bool { return unix.Kill(pid, 0) != nil })
+		ended := make(chan struct{})
+		go func() { cmd.Wait(); close(ended) }()
+		waitFor(t, s.String()+" to end it", func() bool {
+			cmd.Process.Signal(s)
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		})
+		if code := cmd.ProcessState.ExitCode(); code != 5 && code != -1 { // a second one may end it at once
+			t.Errorf("%v: ended with %v", s, cmd.ProcessState)
+		}
+		endLeft(t, w)
+	}
+	sh := exec.Command("sh", "-c", `exec "$0" run --env acme -- sh -c "$1" 2>err`, w.command().Path, script)
+	sh.Env, sh.Dir = w.env, w.project
+	p := w.seat(sh)
+	if code := p.ends(); code != 5 || !p.cooked() {
+		t.Errorf("at a terminal: %d", code)
+	}
+	endLeft(t, w)
+}
+
+func endLeft(t *testing.T, w *world) {
+	var left int
+	text, err := os.ReadFile(filepath.Join(w.project, "left"))
+	must(t, err)
+	fmt.Sscan(string(text), &left)
+	unix.Kill(left, unix.SIGKILL)
+}

@@ -7,13 +7,12 @@ package main
 import (
 	"cmp"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
 	"slices"
-	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -47,20 +46,24 @@ type outlet struct {
 	theirs, ours *os.File
 	to           *os.File
 	err          error // why output was lost, after carry
+	flow         *flow
+	carried      chan struct{}
 }
 
 // newOutlet makes a pipe or, where the way leads to a terminal, another one, so
 // that the program sees a terminal. It only carries output. [RUN-17]
 func newOutlet(to *os.File) (*outlet, error) {
-	s := &outlet{to: to}
+	s := &outlet{to: to, carried: make(chan struct{})}
 	var err error
 	if !term.IsTerminal(int(to.Fd())) {
 		s.ours, s.theirs, err = os.Pipe()
+		s.flow = newFlow(s.ours)
 		return s, err
 	}
 	if s.ours, s.theirs, err = openPTY(); err != nil {
 		return nil, err
 	}
+	s.flow = newFlow(s.ours)
 	s.resize()
 	// The terminal behind it makes a line end of a line feed, so this one must
 	// not.
@@ -93,9 +96,22 @@ func control(f *os.File, do func(fd int)) {
 func (s *outlet) carry(p *patterns) {
 	defer s.ours.Close()
 	m := newMasker(p, s.to)
-	io.Copy(struct{ io.Writer }{m}, s.ours)            // a terminal's end is an error
+	s.flow.carry(func(text []byte) error { _, err := m.Write(text); return err })
 	if err := m.flush(); !errors.Is(err, unix.EPIPE) { // that nobody wanted
 		s.err = err
+	}
+	close(s.carried)
+}
+
+// finish waits for the end of the output after the program's: to the end of
+// pipe or file, or until somebody wants an end. It reports whether it came.
+func (s *outlet) finish(enough <-chan struct{}) bool {
+	select {
+	case <-s.carried:
+		return true
+	case <-enough:
+		s.flow.within()
+		return false
 	}
 }
 
@@ -129,21 +145,38 @@ func (j *job) onStreams() (syscall.WaitStatus, error) {
 		return 0, err
 	}
 	j.forget()
-	var carried sync.WaitGroup
 	for _, s := range streams {
-		carried.Go(func() { s.carry(j.mask) })
+		go s.carry(j.mask)
 	}
 	ended := make(chan struct{})
-	go func() { cmd.Wait(); carried.Wait(); close(ended) }()
+	go func() { cmd.Wait(); close(ended) }()
 	for {
 		select {
 		case <-ended:
-			for _, s := range streams {
-				j.lost = cmp.Or(j.lost, s.err)
-			}
+			j.finish(streams, askedToEnd(taken))
 			return cmd.ProcessState.Sys().(syscall.WaitStatus), nil
 		case s := <-taken:
 			passOn(s, cmd.Process, streams)
+		}
+	}
+}
+
+// lost says why output was lost, where its end has come.
+func (s *outlet) lost() error {
+	select {
+	case <-s.carried:
+		return s.err
+	case <-time.After(lastWords):
+		return nil
+	}
+}
+
+func (j *job) finish(streams []*outlet, enough <-chan struct{}) {
+	for _, s := range streams {
+		if term.IsTerminal(int(s.to.Fd())) {
+			s.flow.drain(enough)
+		} else if s.finish(enough) {
+			j.lost = cmp.Or(j.lost, s.err)
 		}
 	}
 }

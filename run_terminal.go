@@ -54,7 +54,6 @@ func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
 		}
 	})
 	var aside *outlet
-	var asideDone sync.WaitGroup
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		if aside, err = newOutlet(os.Stderr); err != nil {
 			return 0, err
@@ -69,19 +68,22 @@ func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
 	}
 	j.forget()
 	if aside != nil {
-		asideDone.Go(func() { aside.carry(j.mask) })
+		go aside.carry(j.mask)
 	}
 	m := newMasker(j.mask, os.Stdout)
 	go d.flow.carry(func(text []byte) error { m.Write(text); return nil }) // the end is the program's
 	go d.feed()
 	status, err := d.watch(h, taken, slave)
-	asideDone.Wait()
+	defer d.leave()
+	enough := askedToEnd(taken)
+	d.signals()
 	if aside != nil {
-		j.lost = aside.err
+		aside.flow.drain(enough)
+		j.lost = aside.lost()
 	}
-	d.flow.drain(nil)
-	m.flush()
-	d.leave()
+	if d.flow.drain(enough) {
+		m.flush()
+	}
 	return status, err
 }
 
@@ -212,6 +214,22 @@ func (d *seat) front() bool {
 	}
 	d.raw = front
 	return front
+}
+
+// signals lets the keys of the terminal end us, now that the program that they
+// were for has ended.
+func (d *seat) signals() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.raw || !foreground(d.tty) {
+		return
+	}
+	control(d.tty, func(fd int) {
+		if t, err := unix.IoctlGetTermios(fd, ioctlGetTermios); err == nil {
+			t.Lflag |= unix.ISIG
+			unix.IoctlSetTermios(fd, ioctlSetTermios, t)
+		}
+	})
 }
 
 // leave makes the terminal what it was, for good.
