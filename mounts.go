@@ -278,6 +278,7 @@ func (k *keeper) serveAll() {
 			if err := k.serve(m.path, nil); err != nil {
 				k.say("   not mounted: %s\n", clean(err.Error(), 200))
 			}
+			k.tellLeftovers(m.path)
 		}
 	}
 }
