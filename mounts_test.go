@@ -104,12 +104,15 @@ func TestMountStates(t *testing.T) {
 	}
 	must(t, os.Remove(path))
 	put(t, path, "A=1\n")
-	if got := w.mountStates(); got != mountBlocked {
+	if got := w.mountStates(); !strings.HasPrefix(got, mountBlocked+" ") || !strings.Contains(got, "mount it again") {
 		t.Errorf("with a file in its place: %s", got)
 	}
 	again()
 	if got := w.mountStates(); !strings.HasPrefix(got, mountBlocked+" ") || !strings.Contains(got, "regular file") {
 		t.Errorf("with a file in its place, after an unlock: %s", got)
+	}
+	if out, _, _ := w.done(w.command("status")); !strings.Contains(out, "move it away") {
+		t.Errorf("the text does not say why:\n%s", out)
 	}
 	must(t, os.Rename(folder, folder+"2"))
 	if got := w.mountStates(); !strings.HasPrefix(got, mountOrphaned) {

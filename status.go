@@ -88,6 +88,9 @@ func (k *keeper) mountReport(e *environment, m *mount) mountReport {
 	if s := k.served[m.path]; s != nil {
 		r.Why, r.LastRead = s.why, s.last
 	}
+	if r.State == mountBlocked && r.Why == "" { // since it was served
+		r.Why = "the link is gone, or something else has its name: look at it, then mount it again"
+	}
 	return r
 }
 
@@ -167,6 +170,9 @@ func printStatus(w io.Writer, s *statusReport) {
 			state += ", " + clean(m.Dialect, 20)
 		}
 		fmt.Fprintf(w, "mount  %s  (%s)  %s\n  %s\n", clean(m.Path, 100), clean(m.Environment, 60), state, last)
+		if m.Why != "" { // [MNT-12]
+			fmt.Fprintf(w, "  %s\n", clean(m.Why, 300))
+		}
 	}
 	for _, g := range s.Grants {
 		env := ""
