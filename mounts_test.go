@@ -55,6 +55,14 @@ func TestMountRefused(t *testing.T) {
 			t.Errorf("mount %s %s: %d %q, want %q", env, c[0], code, errOut, c[1])
 		}
 	}
+	if os.Getuid() != 0 { // who may write everywhere
+		closed := filepath.Join(w.project, "closed")
+		must(t, os.Mkdir(closed, 0o500))
+		_, errOut, code := w.done(w.command("mount", "acme", filepath.Join(closed, ".env")))
+		if code != 1 || !strings.Contains(errOut, "cannot be written") {
+			t.Errorf("mount in a closed folder: %d %q", code, errOut)
+		}
+	}
 	c := w.client()
 	r, text := c.result(c.call("authenticate", map[string]any{}))
 	if text != "" {
