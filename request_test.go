@@ -214,7 +214,7 @@ func TestConsequencesSaid(t *testing.T) {
 	says := func(action string, wants ...string) {
 		t.Helper()
 		q := strings.Join(strings.Fields(p.answers(action, "o")), " ")
-		p.type_("sensitive: $", testPass+"\r")
+		p.type_("yes costs: $", testPass+"\r")
 		for _, want := range append(wants, "a yes costs the passphrase") {
 			if !strings.Contains(q, want) {
 				t.Errorf("no %q in %s", want, q)
