@@ -56,6 +56,9 @@ func TestSet(t *testing.T) {
 			t.Errorf("%q: exit %d, %s", args, code, errOut)
 		}
 	}
+	q := w.atTerminal("set", "acme", "A")
+	q.type_(`not shown\): $`, "\x04")
+	q.sees(`error: nothing was typed \(Ctrl-D\): try again`) // [CLI-9]
 	p.nothingAsked()
 	path := w.mount(p, "acme")
 	cmd, out := w.reads(path)

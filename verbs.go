@@ -324,7 +324,10 @@ func runLog(c *cli, args []string) error {
 	for lines.Scan() {
 		fmt.Fprintln(c.out, formatAudit(lines.Bytes()))
 	}
-	return lines.Err()
+	if err := lines.Err(); err != bufio.ErrTooLong {
+		return err
+	}
+	return errors.New("a line of the log is too long, so it was changed: keepmum log --verify says which") // [CLI-9]
 }
 
 func runPasswd(c *cli, args []string) error {
