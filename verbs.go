@@ -186,6 +186,9 @@ func runMount(c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.dialect(); err != nil {
+		return err
+	}
 	params := map[string]any{"environmentName": args[0], "mountPath": path}
 	if c.opt.dialect != "" {
 		params["dialect"] = c.opt.dialect
