@@ -213,6 +213,7 @@ func (c *cli) withKeeper(method string, args map[string]any, into any) error {
 		defer client.close()
 		raw, err = c.sendRequest(ctx, client, method, args)
 	case errors.Is(err, errNoKeeper):
+		c.alone = true
 		raw, err = c.asOwnKeeper(ctx, home, user, method, args)
 	}
 	if err != nil {

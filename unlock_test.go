@@ -275,6 +275,7 @@ func TestOwnKeeperServesNothing(t *testing.T) {
 	second := w.atTerminal("unlock") // keeper.lock is held [KPR-28]
 	second.sees(fmt.Sprintf(`a keeper runs already \(pid %d\)`, p.cmd.Process.Pid))
 	p.master.WriteString(testPass + "\r")
+	p.sees(`is mounted at \S+ from the next keepmum unlock on`)
 	if p.ends() != 0 {
 		t.Error("the mount failed")
 	}

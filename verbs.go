@@ -195,8 +195,12 @@ func runMount(c *cli, args []string) error {
 	}
 	var out struct{ MountPath, Dialect string }
 	err = c.withKeeper("create_local_env_file", params, &out)
+	when := "while a keeper runs"
+	if c.alone { // [KPR-29]
+		when = "from the next keepmum unlock on"
+	}
 	if err == nil {
-		fmt.Fprintf(c.out, "%q is mounted at %s while a keeper runs\n", args[0], clean(out.MountPath, 200))
+		fmt.Fprintf(c.out, "%q is mounted at %s %s\n", args[0], clean(out.MountPath, 200), when)
 	}
 	if err == nil && out.Dialect != string(dialectPortable) {
 		fmt.Fprintf(c.out, "its dialect is %s\n", clean(out.Dialect, 20))
