@@ -413,7 +413,7 @@ func runPolicy(c *cli, args []string) error {
 	if args[0] != "test" || len(args) < 2 || len(args) > 3 {
 		return &usageError{c.command, "use: keepmum policy " + c.command.args}
 	}
-	r, err := c.testRequest(args[1:])
+	r, err := c.testRequest(args[1:], user)
 	if err != nil {
 		return err
 	}
@@ -427,9 +427,22 @@ func runPolicy(c *cli, args []string) error {
 	})
 }
 
+// asInRule reads a path as a rule does: a shell leaves a ~/ in quotes to us, and
+// the kernel tells absolute paths without links. [POL-5] [POL-12]
+func asInRule(path, user string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		path = filepath.Join(realPath(user), rest)
+	}
+	if full, err := filepath.Abs(path); path != "" && err == nil {
+		path = full
+	}
+	return realPath(path)
+}
+
 // testRequest builds the request that policy test asks about.
-func (c *cli) testRequest(args []string) (*request, error) {
-	r := &request{action: action(args[0]), via: c.opt.via, actor: &process{exe: c.opt.program, dir: c.opt.dir}}
+func (c *cli) testRequest(args []string, user string) (*request, error) {
+	r := &request{action: action(args[0]), via: c.opt.via,
+		actor: &process{exe: asInRule(c.opt.program, user), dir: asInRule(c.opt.dir, user)}}
 	if !validAction(r.action) {
 		return nil, &usageError{c.command, fmt.Sprintf("unknown action %q: one of %s", args[0], actionNames())}
 	}
