@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -273,7 +274,11 @@ func TestOwnKeeperServesNothing(t *testing.T) {
 		t.Error("there is a socket")
 	}
 	second := w.atTerminal("unlock") // keeper.lock is held [KPR-28]
-	second.sees(fmt.Sprintf(`a keeper runs already \(pid %d\)`, p.cmd.Process.Pid))
+	starting := fmt.Sprintf("a keeper is starting or ending (pid %d): type the passphrase", p.cmd.Process.Pid)
+	second.sees(regexp.QuoteMeta(starting))
+	if out, _, code := w.done(w.command("lock")); code != 0 || !strings.HasPrefix(out, "locked already: "+starting) {
+		t.Errorf("lock: %d %q, want %q", code, out, starting)
+	}
 	p.master.WriteString(testPass + "\r")
 	p.sees(`is mounted at \S+ from the next keepmum unlock on`)
 	if p.ends() != 0 {

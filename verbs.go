@@ -28,7 +28,7 @@ func runLock(c *cli, args []string) error {
 	}
 	client, err := dialKeeper(home)
 	if errors.Is(err, errNoKeeper) {
-		fmt.Fprintln(c.out, "locked already: no keeper runs")
+		fmt.Fprintln(c.out, "locked already: "+whoHolds(home))
 		return nil
 	}
 	if err != nil {
