@@ -248,8 +248,8 @@ func TestInexactIsSaid(t *testing.T) {
 	must(t, err)
 	defer k.pipes.close()
 	k.greet(func(string) string { return "" })
-	if s := k.status(); s.Exact || s.Note == "" || !strings.Contains(said.String(), "not counted exactly") {
-		t.Errorf("status %v, %q; at start:\n%s", s.Exact, s.Note, said)
+	if s := k.status(); *s.Exact || s.Note == "" || !strings.Contains(said.String(), "not counted exactly") {
+		t.Errorf("status %v, %q; at start:\n%s", *s.Exact, s.Note, said)
 	}
 }
 

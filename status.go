@@ -25,7 +25,7 @@ type statusReport struct {
 	Grants       []grantReport `json:"grants"`
 	Waiting      int           `json:"waiting"`
 	RefusedReads int           `json:"refusedReads"`
-	Exact        bool          `json:"exact"`
+	Exact        *bool         `json:"exact,omitempty"` // none where no keeper runs
 	Note         string        `json:"note,omitempty"`
 }
 
@@ -56,7 +56,8 @@ func (k *keeper) status() *statusReport {
 	s := &statusReport{State: "unlocked", PID: os.Getpid(), Since: &k.began, Waiting: k.asker.count(),
 		Mounts: []mountReport{}, Grants: []grantReport{}}
 	if k.pipes != nil {
-		s.Exact, s.Note = k.pipes.exact()
+		exact, why := k.pipes.exact()
+		s.Exact, s.Note = &exact, why
 	}
 	for _, e := range k.vault.view().environments {
 		s.Environments++
@@ -156,7 +157,7 @@ func printStatus(w io.Writer, s *statusReport) {
 	fmt.Fprintf(w, "unlocked by pid %d since %s: %s, %s, %d waiting, %s refused\n", s.PID,
 		s.Since.Format("15:04:05"), count(s.Environments, "Environment"), count(s.Variables, "variable"),
 		s.Waiting, count(s.RefusedReads, "read"))
-	if !s.Exact {
+	if s.Exact != nil && !*s.Exact {
 		fmt.Fprintf(w, "note: opens are not counted exactly here (%s)\n", clean(s.Note, 100))
 	}
 	for _, m := range s.Mounts {

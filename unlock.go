@@ -208,8 +208,8 @@ func checkVault(path string) error {
 // first that nobody can recover it (SPEC §4) [KPR-3].
 func createAtTerminal(ctx context.Context, t *terminal, path string) (*vault, error) {
 	t.print("There is no vault yet; this makes one.\n"+
-		"Choose a passphrase of at least %d characters. It cannot be recovered: without it,\n"+
-		"everything in the vault is lost.\n", minPassphrase)
+		"Choose a passphrase of at least %d characters. It cannot be recovered: without\n"+
+		"it, everything in the vault is lost.\n", minPassphrase)
 	pass, err := newPassphrase(ctx, t)
 	if err != nil {
 		return nil, err

@@ -126,7 +126,11 @@ func TestSaveRemembersTheLog(t *testing.T) {
 func TestNewPassphrase(t *testing.T) {
 	w := newWorld(t)
 	p := w.atTerminal("unlock")
-	p.sees("cannot be recovered")
+	for line := range strings.Lines(p.sees(`There is no vault[\s\S]*cannot be recovered[\s\S]*lost\.`)) {
+		if columns(strings.TrimSpace(line)) > 79 {
+			t.Errorf("too wide for a terminal: %q", line)
+		}
+	}
 	p.type_("new passphrase: $", "eleven char\r")
 	p.sees("at least 12 characters")
 	p.type_("new passphrase: $", "twelve chars\r")

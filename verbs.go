@@ -304,11 +304,12 @@ func runLog(c *cli, args []string) error {
 	}
 	if c.opt.verify {
 		var out struct{ Lines int }
-		err := c.withKeeper("verify_log", nil, &out)
-		if err == nil {
-			fmt.Fprintf(c.out, "the audit log is whole: %s\n", count(out.Lines, "line"))
+		if err := c.withKeeper("verify_log", nil, &out); err != nil {
+			return err
 		}
-		return err
+		return c.print(map[string]int{"lines": out.Lines}, func(w io.Writer) {
+			fmt.Fprintf(w, "the audit log is whole: %s\n", count(out.Lines, "line"))
+		})
 	}
 	home, _, err := homeDir()
 	if err != nil {
@@ -316,6 +317,7 @@ func runLog(c *cli, args []string) error {
 	}
 	f, err := openPrivate(auditPath(home), os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintln(c.err, "keepmum: note: there is no log yet; keepmum unlock begins it")
 		return nil
 	}
 	if err != nil {
