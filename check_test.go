@@ -80,7 +80,8 @@ func TestDialectOfAMount(t *testing.T) {
 		t.Errorf("cat got %q", got)
 	}
 	_, errOut, code := w.done(w.command("mount", "--dialect", "csh", "acme"))
-	if code != 1 && code != 2 || !strings.Contains(errOut, "portable, shell, js, js-expand, escaped, raw") {
+	if code != 2 || !strings.Contains(errOut, "portable, shell, js, js-expand, escaped, raw") ||
+		!strings.Contains(errOut, "hint") { // [CLI-10]
 		t.Errorf("an unknown dialect: %d, %s", code, errOut)
 	}
 }

@@ -155,6 +155,14 @@ func checkFolder(dir *os.File) error {
 	return nil
 }
 
+// mayWrite refuses a folder in which no link can be made. [MNT-4] [REQ-4]
+func (p *place) mayWrite() error {
+	if err := unix.Faccessat(p.fd(), ".", unix.W_OK|unix.X_OK, 0); err != nil {
+		return fmt.Errorf("folder %q cannot be written (%v): choose another", p.dir.Name(), err)
+	}
+	return nil
+}
+
 // fd returns the folder's descriptor.
 func (p *place) fd() int { return int(p.dir.Fd()) }
 

@@ -206,15 +206,24 @@ func endAs(status syscall.WaitStatus) error {
 	return exitError(exitSignal + int(s))
 }
 
+// dialect is the flag of that name, portable without it. [CLI-10]
+func (c *cli) dialect() (dialect, error) {
+	d := orPortable(c.opt.dialect)
+	if !slices.Contains(dialects, d) {
+		return "", &usageError{c.command, fmt.Sprintf("--dialect %q: one of %s", c.opt.dialect,
+			dialectNames())}
+	}
+	return d, nil
+}
+
 // runExport prints an Environment. [RUN-23] [RUN-24]
 func runExport(c *cli, args []string) error {
 	if err := c.want(args, 1, 1); err != nil {
 		return err
 	}
-	d := orPortable(c.opt.dialect)
-	if !slices.Contains(dialects, d) {
-		return &usageError{c.command, fmt.Sprintf("--dialect %q: one of %s", c.opt.dialect,
-			dialectNames())}
+	d, err := c.dialect()
+	if err != nil {
+		return err
 	}
 	out, ok := c.out.(*os.File)
 	screen := ok && term.IsTerminal(int(out.Fd()))
