@@ -149,7 +149,8 @@ func TestFindings(t *testing.T) {
 		{`it's "x"`, "", "dotenv, node --env-file, deno, dotenvx: mount --dialect js"},
 		{"a\nb", "", "decouple, django-environ, docker run, make: base64"},
 		{"a\nb", "raw", "dotenv, node --env-file, deno, dotenvx: mount --dialect js;"},
-		{`a\`, "", "python-dotenv, just: mount --dialect escaped"},
+		{`a\`, "", "viper, python-dotenv, ruby dotenv: mount --dialect js;"},
+		{`a\`, "", "docker compose, just: mount --dialect escaped"},
 	} {
 		e := &environment{variables: []*variable{{name: "V", value: secret(test.value)}, {name: "P", placeholder: true}}}
 		if test.mount != "" {

@@ -112,11 +112,23 @@ func (k *envReader) readsBack(d dialect, v []byte, first, last string) bool {
 	return there && got["A_FIRST"] == first && got["Z_LAST"] == last
 }
 
-// gets is readsBack for neighbours of any kind: a value that only opens or
-// hides a quote does no harm where there is no other.
+// envNeighbours stand behind a value that only opens or hides a quote, which does
+// no harm where there is no other: each begins, ends or goes on where some reader
+// then takes it for something else.
+var envNeighbours = []string{"it's", "a b", "#a", "#'", "#'`", "\na", "a'", `a"`, "a`"}
+
+// gets is readsBack for neighbours of any kind, but those that the reader does not
+// get behind a plain value either. [TXT-34] (SPEC §8.4)
 func (k *envReader) gets(d dialect, v []byte) bool {
-	return k.readsBack(d, v, "first", "last") &&
-		(k.readsBack(d, v, "it's", "a b") || !k.readsBack(d, nil, "it's", "a b"))
+	if !k.readsBack(d, v, "first", "last") {
+		return false
+	}
+	for _, n := range envNeighbours {
+		if !k.readsBack(d, v, "first", n) && k.readsBack(d, []byte("plain"), "first", n) {
+			return false
+		}
+	}
+	return true
 }
 
 // envShape leaves of a value what a reader looks at: of secrets nothing is
