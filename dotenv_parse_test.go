@@ -75,6 +75,8 @@ func TestParseEnv(t *testing.T) {
 		{"the second escape", `A="\\\d"` + "\n", `1`},
 		{"comment right after =", "A= # c\nB=\t#c\n", `1 2`},
 		{"wide space at an end", "A=\u3000x\nB=x\u3000\nC=x\u2003 # c\nD=\ufeffx\n", `1 2 3 4`},
+		{"separator at an end", "A=x\x1f\nB=\x1cy\nC=z\x1d#c\nD=x\x1e # c\n", `1 2 3 4`},
+		{"separator inside", "A=x\x1fy\nB='\x1c'\n", `A="x\x1fy" B="\x1c"`},
 		{"no-break space before #", "A=x\u00a0#c\n", `1`},
 		// [TXT-14]
 		{"blanks that all drop", "\u00a0A=\u00a0x\u00a0\n\fB=\v'y'\f\n\f\n", `A="x" B="y"`},
