@@ -44,7 +44,8 @@ func TestParseEnv(t *testing.T) {
 		{"CR in a comment", "# a\rB=1\nC=1 # a\rD=1\nE='1' # a\rF=1\n", `1 2 3`},
 		{"CR alone", "A=1\rB=2\r", `1`},
 		{"CR LF after some lines", "A=1\r\nB='2'\r\nC=3\n\r\n", `A="1" B="2" C="3"`},
-		{"BOM", "\ufeffA=1\n", `A="1"`},
+		{"BOM", "\ufeffA=1\n", `A="1" 1w`},
+		{"BOM before keepmum's own", "\ufeff# keepmum: acme\nA=1\n", `A="1"`},
 		{"UTF-8", "A=é 世\n", `A="é 世"`},
 		// [TXT-19]
 		{"later one counts", "A=1\nB=2\nA=3\n", `A="3" B="2" 3w`},
