@@ -26,6 +26,7 @@ const (
 	named  = `\$[A-Za-z_]\w*`
 	runs   = `\$\(`
 	other  = `\\\$\((?:\)|[^()]*(?:\(|$))`    // a \$( that ruby does not take for a command
+	ending = `^[^\n]*[ \t\v\f\x{85}\p{Z}]\n`  // a first line of which gotenv takes the blanks
 	opened = `^(?:[^"]|\\")*="(?:[^"]|\\")*$` // a line of which phpdotenv expects more
 )
 
@@ -66,8 +67,8 @@ var envReaders = []*envReader{
 		steps: map[byte][]envStep{'"': {unescape("keep", escPython), expands(true, `\$\$|`+named+`|`+braced)}, 0: {refuse(`\$\{`), expands(false, `\$\$|`+named)},
 			'\'': {unescape("keep", map[byte]string{'\'': "'"})}}},
 	{name: "viper", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAny, hash: "#", strict: true,
-		steps: map[byte][]envStep{'\'': {refuse(`^[^\n]*[ \t\x{85}\x{a0}]\n`), blanksFirst},
-			'"': {refuse(`^[^\n]*[ \t\x{85}\x{a0}]\n`), blanksFirst, unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?[A-Z0-9_]+\}?`)}, 0: {expands(true, `\$\{?[A-Z0-9_]+\}?`)}}},
+		steps: map[byte][]envStep{'\'': {refuse(ending), blanksFirst},
+			'"': {refuse(ending), blanksFirst, unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?[A-Z0-9_]+\}?`)}, 0: {expands(true, `\$\{?[A-Z0-9_]+\}?`)}}},
 	{name: "python-dotenv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closePython, hash: " #",
 		steps: map[byte][]envStep{'"': {unescape("keep", escPython)}, '\'': {unescape("keep", map[byte]string{'\'': "'", '\\': `\`})}},
 		all:   []envStep{expands(false, `\$\{[^}:]*(:-[^}]*)?\}`)}},
