@@ -393,7 +393,7 @@ func (p *prompts) seal(ctx context.Context, q *question, a answer) (answer, erro
 // cannot forge (SPEC §5).
 func (p *prompts) askPassphrase(ctx context.Context) error {
 	for range maxTries {
-		pass, err := p.term.secret(ctx, "   passphrase, since this is marked sensitive: ")
+		pass, err := p.term.secret(ctx, "   passphrase, which this yes costs: ")
 		if err != nil {
 			return err
 		}

@@ -237,8 +237,8 @@ func TestPassphraseApproval(t *testing.T) {
 	cmd.Stdin = strings.NewReader("p")
 	cmd.Start()
 	p.answers("append", "o")
-	p.type_("sensitive: $", "ooooooo\r")
-	p.type_("incorrect passphrase[\\s\\S]*sensitive: $", testPass+"\r")
+	p.type_("yes costs: $", "ooooooo\r")
+	p.type_("incorrect passphrase[\\s\\S]*yes costs: $", testPass+"\r")
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestPassphraseApproval(t *testing.T) {
 	list.Start()
 	p.answers("list", "o")
 	for range maxTries {
-		p.type_("sensitive: $", "yes\r")
+		p.type_("yes costs: $", "yes\r")
 	}
 	if list.Wait() == nil {
 		t.Error("wrong passphrases were a yes")
@@ -278,7 +278,7 @@ func TestPolicyChanged(t *testing.T) {
 			if q := p.answers("read", "o"); !strings.Contains(q, "costs the passphrase") {
 				t.Errorf("the question: %s", q)
 			}
-			p.type_("sensitive: $", testPass+"\r")
+			p.type_("yes costs: $", testPass+"\r")
 		}
 		if cmd.Wait(); out.String() != acmeText {
 			t.Errorf("after %q: %q", answer, out)

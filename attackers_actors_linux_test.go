@@ -78,6 +78,7 @@ func execs(a *target) (sum raidSum) {
 		a.ends(&sum, v.ended())
 	}
 	for range few(1, 40) {
+		a.done(a.command("revoke", "--all")) // of the round before
 		for _, key := range []string{"o", "p", "t"} {
 			again("attack", key)
 		}

@@ -62,9 +62,10 @@ func (e *environment) findings(names []string) []finding {
 func findingOf(d dialect, v *variable) finding {
 	f, shape := finding{Name: v.name, Dialect: d}, envShape(v.value)
 	defer wipe(shape)
+	t := newTrial(shortened(shape))
 	helps := map[string][]string{}
 	for _, k := range envReaders {
-		if k.gets(d, shape) {
+		if t.gets(k, d) {
 			continue
 		}
 		if !slices.Contains(f.Readers, k.name) {
@@ -72,7 +73,7 @@ func findingOf(d dialect, v *variable) finding {
 		}
 		advice := noDialect
 		for _, other := range append([]dialect{k.fits}, dialects...) {
-			if k.gets(other, shape) {
+			if t.gets(k, other) {
 				advice = "mount --dialect " + string(other)
 				break
 			}

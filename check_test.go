@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os/exec"
 	"slices"
 	"strings"
@@ -80,7 +81,8 @@ func TestDialectOfAMount(t *testing.T) {
 		t.Errorf("cat got %q", got)
 	}
 	_, errOut, code := w.done(w.command("mount", "--dialect", "csh", "acme"))
-	if code != 1 && code != 2 || !strings.Contains(errOut, "portable, shell, js, js-expand, escaped, raw") {
+	if code != 2 || !strings.Contains(errOut, "portable, shell, js, js-expand, escaped, raw") ||
+		!strings.Contains(errOut, "hint") { // [CLI-10]
 		t.Errorf("an unknown dialect: %d, %s", code, errOut)
 	}
 }
@@ -149,7 +151,8 @@ func TestFindings(t *testing.T) {
 		{`it's "x"`, "", "dotenv, node --env-file, deno, dotenvx: mount --dialect js"},
 		{"a\nb", "", "decouple, django-environ, docker run, make: base64"},
 		{"a\nb", "raw", "dotenv, node --env-file, deno, dotenvx: mount --dialect js;"},
-		{`a\`, "", "python-dotenv, just: mount --dialect escaped"},
+		{`a\`, "", "viper, python-dotenv, ruby dotenv: mount --dialect js;"},
+		{`a\`, "", "docker compose, just: mount --dialect escaped"},
 	} {
 		e := &environment{variables: []*variable{{name: "V", value: secret(test.value)}, {name: "P", placeholder: true}}}
 		if test.mount != "" {
@@ -172,16 +175,72 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// BenchmarkFindings: values that are made to be slow cost as much as their
-// length: 64 KiB a third of a second at the worst.
+// BenchmarkFindings: values that are made to be slow. What repeats itself is cheap;
+// mixed does not, and costs as much as its length.
 func BenchmarkFindings(b *testing.B) {
-	for _, piece := range []string{"x", "${A", "'", "\\", "a='\\\n", "'\"$HOME\\n`x` #\n"} {
-		b.Run(fmt.Sprintf("%q", piece), func(b *testing.B) {
-			value := secret("'\"`" + strings.Repeat(piece, 64000/len(piece)))
+	pieces, mixed := []string{"x", "${A", "'", "\\", "a='\\\n", "'\"$HOME\\n`x` #\n"}, ""
+	for r := rand.New(rand.NewPCG(1, 2)); len(mixed) < 64000; {
+		mixed += pieces[r.IntN(len(pieces))]
+	}
+	for _, piece := range append(pieces, mixed) {
+		b.Run(fmt.Sprintf("%.12q", piece), func(b *testing.B) {
+			value := secret("'\"`" + strings.Repeat(piece, max(1, 64000/len(piece))))
 			e := &environment{name: "acme", variables: []*variable{{name: "A", value: value}}}
 			for b.Loop() {
 				e.findings([]string{"A"})
 			}
 		})
+	}
+}
+
+// TestFindingsOfRepeats: what is repeated is looked at a few times, and found as if
+// it were all looked at. A reader that counts what it reads would be wrong here. [TXT-34]
+func TestFindingsOfRepeats(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	part := func(most int) (s string) {
+		for range r.IntN(most) {
+			s += []string{"a", "'", `"`, "`", `\`, "#", " ", "\n", "$A", "=", "{", "(", "\t", "\r", `\n`}[r.IntN(15)]
+		}
+		return s
+	}
+	values := []string{strings.Repeat("\t", 13) + "\"`" + strings.Repeat("\\\"`", 16) + `\$AA=`}
+	for range 100 {
+		values = append(values, part(4)+strings.Repeat(part(6), 10+r.IntN(14))+part(4))
+	}
+	wrong := 0
+	for _, v := range values {
+		whole, short := newTrial(envShape([]byte(v))), trialOf(v)
+		for _, k := range envReaders {
+			for _, d := range dialects {
+				gets := whole.readsBack(k, d, "last") && !slices.ContainsFunc(envNeighbours, func(n string) bool {
+					return !whole.readsBack(k, d, n) && trialOf("plain").readsBack(k, d, n)
+				})
+				if short.gets(k, d) != gets {
+					t.Errorf("%s %s, %s, %q: %t, as %q it is not", k.name, k.version, d, v, gets, short.value)
+				}
+				if !gets {
+					wrong++
+				}
+			}
+		}
+	}
+	if most := len(values) * len(envReaders) * len(dialects); wrong < most/10 || wrong > most*9/10 {
+		t.Errorf("%d of %d are wrong: the values show nothing", wrong, most)
+	}
+}
+
+// TestFindingsAreShort: a long value of repeated quotes is shortened, and no reader
+// is asked twice about the same dialect.
+func TestFindingsAreShort(t *testing.T) {
+	for _, piece := range []string{"x", "'", "\\", "a=\"b\n", "'\"$HOME\\n`x` #\n"} {
+		if short := trialOf("'\"`" + strings.Repeat(piece, 4096)).value; len(short) > 300 {
+			t.Errorf("%q: %d bytes are left of it", piece, len(short))
+		}
+	}
+	trial := trialOf("it's")
+	trial.gets(envReaders[0], dialectJS)
+	trial.known[envAsked{envReaders[0], dialectJS}] = false
+	if trial.gets(envReaders[0], dialectJS) {
+		t.Error("what is known is asked again")
 	}
 }

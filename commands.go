@@ -83,7 +83,7 @@ func init() {
 				"  raw        docker run --env-file, make\n\n" +
 				"Mounting again with another dialect changes it. keepmum check says what differs.",
 			flags: func(f *flag.FlagSet, o *options) {
-				f.StringVar(&o.dialect, "dialect", "", "`D`: how values are quoted")
+				f.StringVar(&o.dialect, "dialect", "", "quote values in dialect `D`")
 			}},
 		{name: "unmount", args: "[PATH]", short: "end a mount (default ./.env)", run: runUnmount,
 			long: "Removes the mount at a path, also one whose folder is gone."},
@@ -108,7 +108,7 @@ func init() {
 				"in clear from then on, on the screen and wherever it is redirected to. The dialects are those\n" +
 				"of keepmum help mount.",
 			flags: func(f *flag.FlagSet, o *options) {
-				f.StringVar(&o.dialect, "dialect", "", "`D`: how values are quoted")
+				f.StringVar(&o.dialect, "dialect", "", "quote values in dialect `D`")
 				f.BoolVar(&o.force, "force", false, "write to a file or a pipe, too")
 			}},
 		{name: "env", args: "create|rename|delete ENV [NEW]", short: "make, rename or delete an Environment", run: runEnv,
@@ -171,8 +171,11 @@ func init() {
 }
 
 func runVersion(c *cli, args []string) error {
+	if err := c.want(args, 0, 0); err != nil {
+		return err
+	}
 	fmt.Fprintf(c.out, "keepmum %s\n", versionText())
-	return c.want(args, 0, 0)
+	return nil
 }
 
 func runUnlock(c *cli, args []string) error {
@@ -213,6 +216,7 @@ func (c *cli) withKeeper(method string, args map[string]any, into any) error {
 		defer client.close()
 		raw, err = c.sendRequest(ctx, client, method, args)
 	case errors.Is(err, errNoKeeper):
+		c.alone = true
 		raw, err = c.asOwnKeeper(ctx, home, user, method, args)
 	}
 	if err != nil {

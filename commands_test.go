@@ -56,6 +56,9 @@ func TestSet(t *testing.T) {
 			t.Errorf("%q: exit %d, %s", args, code, errOut)
 		}
 	}
+	q := w.atTerminal("set", "acme", "A")
+	q.type_(`not shown\): $`, "\x04")
+	q.sees(`error: nothing was typed \(Ctrl-D\): try again`) // [CLI-9]
 	p.nothingAsked()
 	path := w.mount(p, "acme")
 	cmd, out := w.reads(path)
@@ -88,7 +91,8 @@ func TestListJSON(t *testing.T) {
 	if len(v) != 2 || v[0].Name != "A" || !v[0].Concealed || v[1].Name != "PORT" || v[1].Concealed {
 		t.Errorf("the variables are %+v", v)
 	}
-	for _, args := range [][]string{{"status", "--json"}, {"policy", "--json"}, {"policy", "test", "read", "--json"}} {
+	for _, args := range [][]string{{"status", "--json"}, {"policy", "--json"}, {"policy", "test", "read", "--json"},
+		{"log", "--verify", "--json"}} {
 		if out, errOut, code := w.done(w.command(args...)); code != 0 || !json.Valid([]byte(out)) {
 			t.Errorf("%q: %d %q %q", args, code, out, errOut)
 		}
@@ -171,6 +175,44 @@ func TestLockReturns(t *testing.T) {
 	lock := holdLock(t, w.home, "") // fails while the keeper has it
 	lock.Close()
 	p.ends()
+}
+
+// TestCommandsSay what is so, and nothing else.
+func TestCommandsSay(t *testing.T) {
+	w := newWorld(t)
+	must(t, os.Mkdir(w.home, 0o700))
+	for _, c := range []struct {
+		args   []string
+		log    string // what the log holds
+		code   int
+		out    string // "" for nothing
+		errOut string
+	}{
+		{[]string{"version", "x"}, "", 2, "", "use: keepmum version"}, // [CLI-10]
+		{[]string{"log"}, "", 0, "", "no log yet"},
+		{[]string{"log"}, strings.Repeat("x", 3*auditLineMax), 1, "", "keepmum log --verify"}, // [CLI-9]
+		{[]string{"status", "--json"}, "", 0, `{ "state": "locked", "environments": 0, "variables": 0, ` +
+			`"mounts": [], "grants": [], "waiting": 0, "refusedReads": 0 }`, ""},
+		{[]string{"lock"}, "", 0, "locked already: no keeper runs", ""},
+	} {
+		os.Remove(auditPath(w.home))
+		if c.log != "" {
+			must(t, os.WriteFile(auditPath(w.home), []byte(c.log), 0o600))
+		}
+		out, errOut, code := w.done(w.command(c.args...))
+		if strings.Join(strings.Fields(out), " ") != c.out || code != c.code || !strings.Contains(errOut, c.errOut) {
+			t.Errorf("%q: %d %q %q, want %d %q %q", c.args, code, out, errOut, c.code, c.out, c.errOut)
+		}
+	}
+}
+
+// TestHelpOfFlags: what stands in the place of a value is told once.
+func TestHelpOfFlags(t *testing.T) {
+	for _, cmd := range commands {
+		if text := helpText(cmd); regexp.MustCompile(`(?m)^  --\S+ [A-Z]+ +[A-Z]+:`).MatchString(text) {
+			t.Errorf("help %s:\n%s", cmd.name, text)
+		}
+	}
 }
 
 // TestEveryCommandIsTold by the help and by each completion script. [CLI-12]

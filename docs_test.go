@@ -190,6 +190,21 @@ func TestSpecExamples(t *testing.T) {
 	}
 }
 
+// TestREADMECheck: what the README shows is what check prints of such a value.
+func TestREADMECheck(t *testing.T) {
+	e := &environment{name: "acme-dev", variables: []*variable{{name: "BCRYPT_HASH",
+		value: secret("$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW")}}}
+	list := e.findings(e.names())
+	for i := range list {
+		list[i].Environment = e.name
+	}
+	want := bytes.NewBufferString("$ keepmum check acme-dev\n")
+	printFindings(want, "", list)
+	if text := strings.ReplaceAll(readDoc(t, "README.md"), "\n    ", "\n"); !strings.Contains(text, want.String()) {
+		t.Errorf("README.md does not show\n%s", want)
+	}
+}
+
 var jsonBlock = regexp.MustCompile("(?s)```json\n(.*?)```")
 
 func TestPolicyExamples(t *testing.T) {

@@ -23,8 +23,9 @@ func differ(in, found, text string) envDiffer {
 	return envDiffer{in: in, found: lazily(`(?s)` + found), text: text}
 }
 
-// otherBlank is a blank that only some readers drop.
-const otherBlank = `[\x{85}\x{feff}\x{1680}\x{2000}-\x{200a}` +
+// otherBlank is a blank that only some readers drop; \x1c to \x1f are none but for
+// python-dotenv.
+const otherBlank = `[\x{1c}-\x{1f}\x{85}\x{feff}\x{1680}\x{2000}-\x{200a}` +
 	`\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]`
 
 // envFaults are never taken [TXT-25]; envForeignFaults are what only keepmum

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // What the readers know after a backslash.
@@ -23,6 +26,7 @@ const (
 	named  = `\$[A-Za-z_]\w*`
 	runs   = `\$\(`
 	other  = `\\\$\((?:\)|[^()]*(?:\(|$))`    // a \$( that ruby does not take for a command
+	ending = `^[^\n]*[ \t\v\f\x{85}\p{Z}]\n`  // a first line of which gotenv takes the blanks
 	opened = `^(?:[^"]|\\")*="(?:[^"]|\\")*$` // a line of which phpdotenv expects more
 )
 
@@ -63,8 +67,8 @@ var envReaders = []*envReader{
 		steps: map[byte][]envStep{'"': {unescape("keep", escPython), expands(true, `\$\$|`+named+`|`+braced)}, 0: {refuse(`\$\{`), expands(false, `\$\$|`+named)},
 			'\'': {unescape("keep", map[byte]string{'\'': "'"})}}},
 	{name: "viper", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAny, hash: "#", strict: true,
-		steps: map[byte][]envStep{'\'': {refuse(`^[^\n]*[ \t\x{85}\x{a0}]\n`), blanksFirst},
-			'"': {refuse(`^[^\n]*[ \t\x{85}\x{a0}]\n`), blanksFirst, unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?[A-Z0-9_]+\}?`)}, 0: {expands(true, `\$\{?[A-Z0-9_]+\}?`)}}},
+		steps: map[byte][]envStep{'\'': {refuse(ending), blanksFirst},
+			'"': {refuse(ending), blanksFirst, unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?[A-Z0-9_]+\}?`)}, 0: {expands(true, `\$\{?[A-Z0-9_]+\}?`)}}},
 	{name: "python-dotenv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closePython, hash: " #",
 		steps: map[byte][]envStep{'"': {unescape("keep", escPython)}, '\'': {unescape("keep", map[byte]string{'\'': "'", '\\': `\`})}},
 		all:   []envStep{expands(false, `\$\{[^}:]*(:-[^}]*)?\}`)}},
@@ -98,25 +102,84 @@ var envReaders = []*envReader{
 	{name: "make", fits: dialectRaw, blanks: true, hash: "#", all: []envStep{refuse(`^[ \t]|\$.|\\$`)}},
 }
 
-// readsBack reports whether a kind of reader gets back exactly v, and its
+// envNeighbours stand behind a value that only opens or hides a quote, which does
+// no harm where there is no other: each begins, ends or goes on where some reader
+// then takes it for something else.
+var envNeighbours = []string{"it's", "a b", "#a", "#'", "#'`", "\na", "a'", `a"`, "a`"}
+
+// envTrial is a value and what is known of it: the readers are asked about the same
+// dialect again and again, and a value may be long.
+type envTrial struct {
+	value string             // its shape
+	lines map[dialect]string // as a mount writes it
+	known map[envAsked]bool
+}
+
+// envAsked is whether a reader gets the value in a dialect.
+type envAsked struct {
+	k *envReader
+	d dialect
+}
+
+func newTrial(shape []byte) *envTrial {
+	return &envTrial{value: string(shape), lines: map[dialect]string{}, known: map[envAsked]bool{}}
+}
+
+// line is the value as it stands behind the equals sign.
+func (t *envTrial) line(d dialect) (string, error) {
+	if line, there := t.lines[d]; there {
+		return line, nil
+	}
+	line, err := appendValue(nil, d, []byte(t.value))
+	if err == nil {
+		t.lines[d] = string(line)
+	}
+	return string(line), err
+}
+
+// readsBack reports whether a kind of reader gets back exactly the value, and its
 // neighbours unharmed, where a mount writes them in a dialect. (SPEC §8.4)
-func (k *envReader) readsBack(d dialect, v []byte, first, last string) bool {
-	text, err := encodeEnv(d, "", []*variable{{name: "A_FIRST", value: secret(first)},
-		{name: "KEY", value: v}, {name: "Z_LAST", value: secret(last)}})
+func (t *envTrial) readsBack(k *envReader, d dialect, neighbour string) bool {
+	line, err := t.line(d)
 	if err != nil {
 		return false
 	}
-	_, body, _ := strings.Cut(string(text), "\n")
-	got := k.read(body, string(v))
-	_, there := got["KEY"]
-	return there && got["A_FIRST"] == first && got["Z_LAST"] == last
+	first, _ := appendValue(nil, d, []byte("first"))
+	last, err := appendValue(nil, d, []byte(neighbour))
+	if err != nil {
+		return false
+	}
+	got := k.read("A_FIRST="+string(first)+"\nKEY="+line+"\nZ_LAST="+string(last)+"\n", t.value)
+	value, there := got["KEY"]
+	return there && value == t.value && got["A_FIRST"] == "first" && got["Z_LAST"] == neighbour
 }
 
-// gets is readsBack for neighbours of any kind: a value that only opens or
-// hides a quote does no harm where there is no other.
-func (k *envReader) gets(d dialect, v []byte) bool {
-	return k.readsBack(d, v, "first", "last") &&
-		(k.readsBack(d, v, "it's", "a b") || !k.readsBack(d, nil, "it's", "a b"))
+// gets is readsBack for neighbours of any kind, but those that the reader does not
+// get behind a plain value either. [TXT-34] [TXT-37] (SPEC §8.4)
+func (t *envTrial) gets(k *envReader, d dialect) bool {
+	asked := envAsked{k, d}
+	if gets, there := t.known[asked]; there {
+		return gets
+	}
+	gets := t.readsBack(k, d, "last")
+	if gets && reachesOn(t.lines[d]) {
+		plain := newTrial([]byte("plain"))
+		gets = !slices.ContainsFunc(envNeighbours, func(n string) bool {
+			return !t.readsBack(k, d, n) && plain.readsBack(k, d, n)
+		})
+	}
+	t.known[asked] = gets
+	return gets
+}
+
+// reachesOn reports whether a reader may look for the end of a value behind its own
+// lines: where a quote opens it, and none that no backslash hides is its end.
+func reachesOn(line string) bool {
+	if line == "" || strings.IndexByte("'\"`", line[0]) < 0 {
+		return false
+	}
+	n := len(line) - 1
+	return n < 1 || line[n] != line[0] || line[n-1] == '\\'
 }
 
 // envShape leaves of a value what a reader looks at: of secrets nothing is
@@ -146,4 +209,37 @@ func envShape(v []byte) []byte {
 		shape = append(shape, b)
 	}
 	return shape
+}
+
+// shortened leaves of what is repeated in a shape eight times, or up to eleven: as
+// many modulo four, since a reader may halve the backslashes before a quote twice.
+// Of one that begins with more than eight blanks nothing goes: viper counts them.
+func shortened(shape []byte) []byte {
+	if len(shape)-len(bytes.TrimLeftFunc(shape, unicode.IsSpace)) > 8 {
+		return shape
+	}
+	short := shape[:0]
+	for len(shape) > 0 {
+		size, times := repeated(shape)
+		keep := times
+		if times > 11 {
+			keep = 8 + times%4
+		}
+		short = append(short, shape[:size*keep]...)
+		shape = shape[size*times:]
+	}
+	return short
+}
+
+// repeated finds the shortest part, of up to 32 bytes, that a shape begins with
+// more than eleven times; else it is one byte, once.
+func repeated(shape []byte) (size, times int) {
+	for size = 1; size <= 32 && 12*size <= len(shape); size++ {
+		for times = 1; bytes.HasPrefix(shape[size*times:], shape[:size]); times++ {
+		}
+		if times > 11 {
+			return size, times
+		}
+	}
+	return 1, 1
 }

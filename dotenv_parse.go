@@ -77,7 +77,7 @@ func parseEnv(text []byte) (lines []envLine, problems []envProblem) {
 // readEnv is parseEnv with all that is known of the text (SPEC §8.2).
 func readEnv(text []byte) *envText {
 	t := &envText{number: 1, index: make(map[string]int)}
-	text = bytes.TrimPrefix(text, []byte("\ufeff")) // [TXT-11]
+	text, marked := bytes.CutPrefix(text, []byte("\ufeff")) // [TXT-11]
 	if line, fault := envUnreadable(text); fault != "" {
 		t.problems = []envProblem{{line: line, text: fault + "; nothing of the file was read"}}
 		return t
@@ -88,6 +88,10 @@ func readEnv(text []byte) *envText {
 			t.fault("a dialect that this version does not know; nothing of the file was read")
 			return t
 		}
+	}
+	if marked && t.own == "" { // [TXT-26]
+		t.warn("a byte order mark: godotenv reads nothing of such a file, python-dotenv " +
+			"takes it for part of the name; it is dropped")
 	}
 	// keepmum writes a CR as it is where it was meant, but ends no line by one:
 	// CR LF throughout comes from an editor. [TXT-11]

@@ -44,7 +44,8 @@ func TestParseEnv(t *testing.T) {
 		{"CR in a comment", "# a\rB=1\nC=1 # a\rD=1\nE='1' # a\rF=1\n", `1 2 3`},
 		{"CR alone", "A=1\rB=2\r", `1`},
 		{"CR LF after some lines", "A=1\r\nB='2'\r\nC=3\n\r\n", `A="1" B="2" C="3"`},
-		{"BOM", "\ufeffA=1\n", `A="1"`},
+		{"BOM", "\ufeffA=1\n", `A="1" 1w`},
+		{"BOM before keepmum's own", "\ufeff# keepmum: acme\nA=1\n", `A="1"`},
 		{"UTF-8", "A=é 世\n", `A="é 世"`},
 		// [TXT-19]
 		{"later one counts", "A=1\nB=2\nA=3\n", `A="3" B="2" 3w`},
@@ -75,6 +76,8 @@ func TestParseEnv(t *testing.T) {
 		{"the second escape", `A="\\\d"` + "\n", `1`},
 		{"comment right after =", "A= # c\nB=\t#c\n", `1 2`},
 		{"wide space at an end", "A=\u3000x\nB=x\u3000\nC=x\u2003 # c\nD=\ufeffx\n", `1 2 3 4`},
+		{"separator at an end", "A=x\x1f\nB=\x1cy\nC=z\x1d#c\nD=x\x1e # c\n", `1 2 3 4`},
+		{"separator inside", "A=x\x1fy\nB='\x1c'\n", `A="x\x1fy" B="\x1c"`},
 		{"no-break space before #", "A=x\u00a0#c\n", `1`},
 		// [TXT-14]
 		{"blanks that all drop", "\u00a0A=\u00a0x\u00a0\n\fB=\v'y'\f\n\f\n", `A="x" B="y"`},

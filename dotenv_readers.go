@@ -137,7 +137,7 @@ func onlyComment(s string) bool {
 func (k *envReader) read(text, v string) map[string]string {
 	switch k.returns {
 	case "lf":
-		text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	case "crlf":
 		text = strings.ReplaceAll(text, "\r\n", "\n")
 	case "drop":

@@ -62,6 +62,10 @@ func TestReadersAlsoMeasured(t *testing.T) {
 		{"viper", dialectPortable, ` \1`, true},
 		{"viper", dialectPortable, `\1`, false},
 		{"viper", dialectPortable, ` a\bc`, false},
+		{"viper", dialectPortable, "a\f\nb", true},
+		{"viper", dialectPortable, "a\u2028\nb", true},
+		{"viper", dialectPortable, "a\ufeff\nb", false},
+		{"viper", dialectPortable, "a\nb\f\nc", false},
 		{"env-cmd", dialectPortable, "a \u2028b", true},
 		{"django-environ", dialectPortable, "a\vb", true},
 		{"django-environ", dialectPortable, "a\u2028b", true},
@@ -72,7 +76,7 @@ func TestReadersAlsoMeasured(t *testing.T) {
 		i := slices.IndexFunc(envReaders, func(k *envReader) bool {
 			return strings.TrimSpace(k.name+" "+k.version) == c.kind
 		})
-		if got := !envReaders[i].gets(c.d, envShape([]byte(c.value))); got != c.wrong {
+		if got := !trialOf(c.value).gets(envReaders[i], c.d); got != c.wrong {
 			t.Errorf("%s, %s, %q: predicted %t, measured %t", c.kind, c.d, c.value, got, c.wrong)
 		}
 	}
@@ -110,7 +114,7 @@ func TestReadersAsMeasured(t *testing.T) {
 						wrong = wrong || slices.Contains(classes, class)
 					}
 					pairs++
-					if k.readsBack(d, envShape(v), "first", "last") == wrong {
+					if trialOf(string(v)).readsBack(k, d, "last") == wrong {
 						t.Errorf("%s, %s, %s, %.60q: predicted %t, measured %t", m.Name, d, class, v, wrong, !wrong)
 					}
 				}

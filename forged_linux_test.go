@@ -380,7 +380,7 @@ func (w *world) sensitive(p *person) (secret, open string) {
 	mount := w.command("mount", "prod", secret)
 	must(w.t, mount.Start())
 	p.answers("mount", "o")
-	p.type_("sensitive: $", testPass+"\r")
+	p.type_("yes costs: $", testPass+"\r")
 	must(w.t, mount.Wait())
 	return secret, open
 }
@@ -403,7 +403,7 @@ func (f forgery) forges(w *world, p *person, forge func(string), what, path, key
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
 	for n := range 30 {
-		if p.last("sensitive: ") == 0 {
+		if p.last("yes costs: ") == 0 {
 			time.Sleep(testEarlyKey + 20*time.Millisecond) // the rule under test, not luck
 		}
 		before := p.last("")
@@ -448,7 +448,7 @@ func (f forgery) control(w *world, p *person, path string) {
 	w.t.Helper()
 	cmd, out := w.reads(path)
 	p.answers("read", "o")
-	p.type_("sensitive: $", testPass+"\r")
+	p.type_("yes costs: $", testPass+"\r")
 	if cmd.Wait(); !strings.Contains(out.String(), "canary-prod") {
 		w.t.Errorf("the passphrase did not approve: %q", out)
 	}

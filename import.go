@@ -58,7 +58,7 @@ func (c *call) mayReplace(f *importedFile, before int) (err error) {
 // (SPEC §9.2)
 func (c *call) describeImport() {
 	o := &c.r.object
-	var several, tracked []string
+	var several, tracked, linked []string
 	var gits []gitInfo
 	seen, stored := map[string]bool{}, map[string]bool{} // a file may have 200,000 names
 	if c.env != nil {
@@ -86,6 +86,9 @@ func (c *call) describeImport() {
 		if f.git.tracked {
 			tracked = append(tracked, f.place.path)
 		}
+		if f.shown.id.names > 1 {
+			linked = append(linked, f.place.path)
+		}
 		gits = append(gits, f.git)
 	}
 	if c.args.Mount && len(c.files) == 1 {
@@ -102,6 +105,7 @@ func (c *call) describeImport() {
 		o.notes = append(o.notes, "other readers differ: "+shortListOf(notes, 3, "; "))
 	}
 	o.note("in several of the files, the last of which counts: ", sortedNames(several))
+	o.note("has another name, a hard link, which stays in clear: ", linked)
 	o.note("on several lines of a file, the last of which counts: ", twice)
 	o.note("tracked by Git, whose history keeps the values: ", tracked)
 	if c.args.Mount {

@@ -113,6 +113,21 @@ func (f *importedFile) again() ([]envLine, error) {
 	return lines, err
 }
 
+// tellLeftovers names what an import that was killed has left beside a mount.
+// [TUL-18]
+func (k *keeper) tellLeftovers(path string) {
+	k.mu.Lock()
+	s := k.served[path]
+	k.mu.Unlock()
+	if s == nil || s.place == nil {
+		return
+	}
+	for _, name := range s.place.leftovers() {
+		k.say("   %s: an import that was ended left the file there, with its values: look at it,"+
+			" then delete it\n", clean(name, 300))
+	}
+}
+
 // close lets go of the folder, unless a mount has taken it over.
 func (f *importedFile) close() {
 	if f.place != nil {

@@ -314,6 +314,25 @@ func TestImportKilled(t *testing.T) {
 	}
 }
 
+// TestImportKilledHalfway: of two files the first is mounted when the keeper is
+// killed. What it was is beside it, and the next unlock says so. [TUL-18]
+func TestImportKilledHalfway(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	files := w.envFiles("A=1\n", "B=2\n")
+	p := w.unlockFaulty("killed", 2, files[1])
+	w.answered(p, "import", w.command(append([]string{"import", "--mount", "acme"}, files...)...))
+	p.ends()
+	left, err := filepath.Glob(files[0] + asideMark + "*")
+	if err != nil || len(left) != 1 {
+		t.Fatal(left, err)
+	}
+	if text, err := os.ReadFile(left[0]); err != nil || string(text) != "A=1\n" {
+		t.Errorf("the first is %q, %v", text, err)
+	}
+	w.unlock().showed(filepath.Base(left[0]) + ": an import that was ended left the file there")
+}
+
 // TestImportSaveFails: a vault that cannot be saved leaves the files. [TUL-18]
 func TestImportSaveFails(t *testing.T) {
 	t.Parallel()
@@ -544,6 +563,7 @@ func TestImportTellsLinesOnly(t *testing.T) {
 func TestImportReadOtherwise(t *testing.T) {
 	dir := testFolder(t)
 	put(t, dir+"/.env", "A=1\nB=`CANARY`\n")
+	must(t, os.Link(dir+"/.env", dir+"/.other"))
 	f, err := openImport(dir+"/.env", false)
 	must(t, err)
 	defer f.close()
@@ -552,6 +572,9 @@ func TestImportReadOtherwise(t *testing.T) {
 	notes := strings.Join(c.r.object.notes, "\n")
 	if !strings.Contains(notes, "other readers differ: .env line 2: backticks") || strings.Contains(notes, "CANARY") {
 		t.Errorf("the question has: %s", notes)
+	}
+	if !strings.Contains(notes, "stays in clear: "+dir+"/.env") {
+		t.Errorf("of the hard link the question has: %s", notes)
 	}
 	for via, want := range map[string]int{viaMCP: 0, viaCommand: 1} {
 		c.r.via, c.r.actor.agent = via, agentNo

@@ -13,7 +13,8 @@ import (
 
 // raw is standard output for JSON: as it is for a program, and with what no
 // terminal may get escaped where a person looks at it. Outside of a string JSON
-// has none of it, so it means the same. [CLI-11] (SPEC §5.2, §11)
+// has none of it, so it means the same; a log that was changed may. [CLI-11]
+// (SPEC §5.2, §11)
 func (c *cli) raw() io.Writer {
 	if f, ok := c.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return jsonScreen{f}
@@ -31,7 +32,7 @@ func (s jsonScreen) Write(b []byte) (int, error) {
 	for rest := b; len(rest) > 0; {
 		r, n := utf8.DecodeRune(rest)
 		switch {
-		case r < utf8.RuneSelf && r != 0x7f || allowedInPrompt(r):
+		case r == '\n' || r == '\t' || allowedInPrompt(r):
 			out.Write(rest[:n])
 		default:
 			for _, unit := range utf16.AppendRune(nil, r) {

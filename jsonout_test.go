@@ -32,4 +32,10 @@ func TestJSONOnScreen(t *testing.T) {
 	if bytes.Equal(plain.Bytes(), shown.Bytes()) {
 		t.Error("nothing was escaped")
 	}
+	// A line of the log that was changed is no JSON.
+	shown.Reset()
+	jsonScreen{&shown}.Write([]byte("\x1b]52;c;eA==\a\x1b[2J\b\r\t{}\n"))
+	if want := `\u001b]52;c;eA==\u0007\u001b[2J\u0008\u000d` + "\t{}\n"; shown.String() != want {
+		t.Errorf("%q reaches the screen, want %q", shown.String(), want)
+	}
 }

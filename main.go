@@ -50,7 +50,8 @@ type cli struct {
 	out, err io.Writer
 	opt      options
 	command  *command
-	before   int // arguments before a "--"; -1 without one
+	before   int  // arguments before a "--"; -1 without one
+	alone    bool // this process was its own keeper
 }
 
 // usageError is wrong use: exit 2.

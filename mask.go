@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"slices"
 	"sync"
@@ -42,16 +43,14 @@ func newPatterns(texts [][]byte) *patterns {
 			continue
 		}
 		key := [2]byte(text)
-		if slices.ContainsFunc(p.starts[key], func(b []byte) bool { return bytes.Equal(b, text) }) {
-			continue
-		}
 		p.starts[key] = append(p.starts[key], text)
 		if n := p.first[text[0]]; n == 0 || len(text) < n {
 			p.first[text[0]] = len(text)
 		}
 	}
-	for _, list := range p.starts {
-		slices.SortFunc(list, func(a, b []byte) int { return len(b) - len(a) })
+	for key, list := range p.starts {
+		slices.SortFunc(list, func(a, b []byte) int { return cmp.Or(len(b)-len(a), bytes.Compare(a, b)) })
+		p.starts[key] = slices.CompactFunc(list, bytes.Equal)
 	}
 	return p
 }

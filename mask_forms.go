@@ -60,6 +60,7 @@ func spellings(v []byte) (all [][]byte) {
 		for _, s := range jsonStyles {
 			all = append(all, s.text(text))
 		}
+		all = append(all, jsonStyles[0].text(jsonStyles[0].text(text))) // a log of JSON
 	}
 	if bytes.IndexByte(v, '\n') >= 0 {
 		for line := range bytes.SplitSeq(v, []byte("\n")) {
@@ -87,9 +88,11 @@ func base64Texts(v []byte) (all [][]byte) {
 
 // urlSafe are the characters that encoders leave alone besides letters and
 // digits: Go and Python, PHP and Java, JavaScript's encodeURIComponent,
-// Python's quote, paths and users of Go, encodeURI.
+// Python's quote, parts of a path and users of Go, encodeURI; then paths and
+// fragments of Go's URL, and the user, path, query and fragment of JavaScript's.
 var urlSafe = []string{"-_.~", "-_.", "*-_.", "-_.!~*'()", "-_.~/", "-_.~$&+=:@", "-_.~$&+,;=",
-	"-_.!~*'();,/?:@&=+$#"}
+	"-_.!~*'();,/?:@&=+$#", "-_.~$&+,/:;=@", "-_.~$&+,/:;=?@!()*", "-_.~!$&'()*+,%",
+	"-_.~!$&'()*+,/:;=@%[]^|", "-_.~!$&()*+,/:;=?@%[]\\^`{|}", "-_.~!$&'()*+,/:;=?@%[]\\^{|}#"}
 
 // urlTexts returns v as it stands in addresses and forms.
 func urlTexts(v []byte) (all [][]byte) {
@@ -120,6 +123,7 @@ type jsonStyle struct {
 	ascii   bool   // and so is what is not ASCII
 	slash   bool   // "/" gets a backslash
 	format  string
+	upper   bool // what is in escaped, in capitals all the same
 }
 
 // jsonStyles are those of JavaScript, Python, Go, PHP, .NET and Gson.
@@ -130,6 +134,7 @@ var jsonStyles = []jsonStyle{
 	{format: `\u%04x`, ascii: true, slash: true},
 	{format: `\u%04X`, ascii: true, escaped: "\"&'+<>`"},
 	{format: `\u%04x`, escaped: "<>&='\u2028\u2029"},
+	{format: `\u%04x`, ascii: true, slash: true, escaped: "<>&'\"", upper: true}, // PHP's frameworks
 }
 
 var jsonShort = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`,
@@ -140,6 +145,8 @@ func (s *jsonStyle) text(v []byte) (text []byte) {
 	for _, r := range string(v) {
 		short, known := jsonShort[r]
 		switch {
+		case s.upper && strings.ContainsRune(s.escaped, r):
+			text = fmt.Appendf(text, `\u%04X`, r)
 		case strings.ContainsRune(s.escaped, r), r < ' ' && !known, s.ascii && r > '~':
 			for _, unit := range utf16.AppendRune(nil, r) {
 				text = fmt.Appendf(text, s.format, unit)

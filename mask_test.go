@@ -194,6 +194,11 @@ func TestSpellingsOfOthers(t *testing.T) {
 		"gson":    `é\"q\" \u003ca\u003e/ü\u0026\u0027b\u0027+😀`,
 		"encode":  `%C3%A9%22q%22%20%3Ca%3E%2F%C3%BC%26'b'%2B%F0%9F%98%80`,
 		"quote":   `%C3%A9%22q%22%20%3Ca%3E/%C3%BC%26%27b%27%2B%F0%9F%98%80`,
+		"go path": `%C3%A9%22q%22%20%3Ca%3E/%C3%BC&%27b%27+%F0%9F%98%80`,
+		"js user": `%C3%A9%22q%22%20%3Ca%3E%2F%C3%BC&'b'+%F0%9F%98%80`,
+		"js path": `%C3%A9%22q%22%20%3Ca%3E/%C3%BC&'b'+%F0%9F%98%80`,
+		"symfony": `\u00e9\u0022q\u0022 \u003Ca\u003E\/\u00fc\u0026\u0027b\u0027+\ud83d\ude00`,
+		"twice":   `é\\\"q\\\" <a>/ü&'b'+😀`,
 		"urlform": `%C3%A9%22q%22+%3Ca%3E%2F%C3%BC%26%27b%27%2B%F0%9F%98%80`,
 	} {
 		if got := masked(t, p, []byte("["+text+"]"), 5); got != "["+maskText+"]" {

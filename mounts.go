@@ -140,7 +140,10 @@ func (k *keeper) forbidden() []string {
 // mayMount looks at Git and at the limit, to which the mounts count that the
 // same request makes before. [MNT-4]
 func (c *call) mayMount(p *place, before int) (git gitInfo, err error) {
-	if git, err = gitState(p.path); err != nil {
+	if err = p.mayWrite(); err == nil {
+		git, err = gitState(p.path)
+	}
+	if err != nil {
 		return git, misuse("%v", err)
 	}
 	if git.tracked {
@@ -278,6 +281,7 @@ func (k *keeper) serveAll() {
 			if err := k.serve(m.path, nil); err != nil {
 				k.say("   not mounted: %s\n", clean(err.Error(), 200))
 			}
+			k.tellLeftovers(m.path)
 		}
 	}
 }
@@ -464,12 +468,7 @@ func readKey(r *request) string {
 // [DLV-17] [DLV-19]
 func (k *keeper) ended(path string, who *process, word, detail string) {
 	e, _ := k.vault.view().mountAt(path)
-	if e == nil {
-		e = &environment{}
-	}
-	if who == nil {
-		who = &process{}
-	}
+	e, who = cmp.Or(e, &environment{}), cmp.Or(who, &process{})
 	r := readRequest(e, path, who)
 	k.mu.Lock()
 	before := k.reading[readKey(r)]

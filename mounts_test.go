@@ -55,6 +55,14 @@ func TestMountRefused(t *testing.T) {
 			t.Errorf("mount %s %s: %d %q, want %q", env, c[0], code, errOut, c[1])
 		}
 	}
+	if os.Getuid() != 0 { // who may write everywhere
+		closed := filepath.Join(w.project, "closed")
+		must(t, os.Mkdir(closed, 0o500))
+		_, errOut, code := w.done(w.command("mount", "acme", filepath.Join(closed, ".env")))
+		if code != 1 || !strings.Contains(errOut, "cannot be written") {
+			t.Errorf("mount in a closed folder: %d %q", code, errOut)
+		}
+	}
 	c := w.client()
 	r, text := c.result(c.call("authenticate", map[string]any{}))
 	if text != "" {
@@ -104,12 +112,15 @@ func TestMountStates(t *testing.T) {
 	}
 	must(t, os.Remove(path))
 	put(t, path, "A=1\n")
-	if got := w.mountStates(); got != mountBlocked {
+	if got := w.mountStates(); !strings.HasPrefix(got, mountBlocked+" ") || !strings.Contains(got, "mount it again") {
 		t.Errorf("with a file in its place: %s", got)
 	}
 	again()
 	if got := w.mountStates(); !strings.HasPrefix(got, mountBlocked+" ") || !strings.Contains(got, "regular file") {
 		t.Errorf("with a file in its place, after an unlock: %s", got)
+	}
+	if out, _, _ := w.done(w.command("status")); !strings.Contains(out, "move it away") {
+		t.Errorf("the text does not say why:\n%s", out)
 	}
 	must(t, os.Rename(folder, folder+"2"))
 	if got := w.mountStates(); !strings.HasPrefix(got, mountOrphaned) {
@@ -237,8 +248,8 @@ func TestInexactIsSaid(t *testing.T) {
 	must(t, err)
 	defer k.pipes.close()
 	k.greet(func(string) string { return "" })
-	if s := k.status(); s.Exact || s.Note == "" || !strings.Contains(said.String(), "not counted exactly") {
-		t.Errorf("status %v, %q; at start:\n%s", s.Exact, s.Note, said)
+	if s := k.status(); *s.Exact || s.Note == "" || !strings.Contains(said.String(), "not counted exactly") {
+		t.Errorf("status %v, %q; at start:\n%s", *s.Exact, s.Note, said)
 	}
 }
 

@@ -47,11 +47,12 @@ type place struct {
 type fileID struct {
 	dev, ino    uint64
 	size, mtime int64 // bytes, nanoseconds
+	names       uint64
 }
 
 // idOf returns the identity of what st describes.
 func idOf(st *unix.Stat_t) fileID {
-	return fileID{uint64(st.Dev), uint64(st.Ino), st.Size, st.Mtim.Nano()}
+	return fileID{uint64(st.Dev), uint64(st.Ino), st.Size, st.Mtim.Nano(), uint64(st.Nlink)}
 }
 
 // checkPath refuses every spelling of a path but the one that names it plainly
@@ -154,6 +155,14 @@ func checkFolder(dir *os.File) error {
 	return nil
 }
 
+// mayWrite refuses a folder in which no link can be made. [MNT-4] [REQ-4]
+func (p *place) mayWrite() error {
+	if err := unix.Faccessat(p.fd(), ".", unix.W_OK|unix.X_OK, 0); err != nil {
+		return fmt.Errorf("folder %q cannot be written (%v): choose another", p.dir.Name(), err)
+	}
+	return nil
+}
+
 // fd returns the folder's descriptor.
 func (p *place) fd() int { return int(p.dir.Fd()) }
 
@@ -241,7 +250,10 @@ func (p *place) isFile(name string, want fileID) error {
 
 // tempName returns a new name beside the link's own. It starts with the same
 // letters, so that a pattern such as .env* hides it from Git as well.
-func (p *place) tempName() string { return p.base + ".keepmum-" + rand.Text() }
+func (p *place) tempName() string { return p.base + asideMark + rand.Text() }
+
+// asideMark is what a temporary name has behind the mount's own.
+const asideMark = ".keepmum-"
 
 // swapFile puts the link in the place of the file want, which an import has
 // read. The two are exchanged, so the file keeps existing, as aside, until it is
@@ -285,6 +297,17 @@ func (p *place) remove(aside string, want fileID) error {
 		return fmt.Errorf("cannot remove %q: %v", p.path, err)
 	}
 	return nil
+}
+
+// leftovers are files that a killed import has set aside and could not remove.
+func (p *place) leftovers() (paths []string) {
+	entries, _ := os.ReadDir(filepath.Dir(p.path))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), p.base+asideMark) && e.Type().IsRegular() {
+			paths = append(paths, filepath.Join(filepath.Dir(p.path), e.Name()))
+		}
+	}
+	return paths
 }
 
 // settle removes what was moved aside as temp, or gives it its name back if it

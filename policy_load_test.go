@@ -215,7 +215,8 @@ func TestLoadPolicyLinks(t *testing.T) {
 func TestPolicyCommand(t *testing.T) {
 	w := newWorld(t)
 	w.policy("{\"mcp\": true, \"sensitive\": [\"prod-*\"],\n \"rules\": [\n" +
-		"  {\"action\": [\"delete\"], \"decision\": \"deny\"}]}")
+		"  {\"action\": [\"delete\"], \"decision\": \"deny\"},\n" +
+		"  {\"under\": \"~/project\", \"program\": \"~/bin/x\", \"decision\": \"allow\"}]}")
 	for _, c := range []struct {
 		args []string
 		want []string
@@ -225,6 +226,10 @@ func TestPolicyCommand(t *testing.T) {
 			`rule {"action":["delete"],"decision":"deny"} ~/home/policy.json:3`}},
 		{[]string{"policy", "test", "delete", "acme"}, []string{"deny: ~/home/policy.json:3"}},
 		{[]string{"policy", "test", "read", "prod-eu"}, []string{"ask: no rule a yes costs the passphrase"}},
+		{[]string{"policy", "test", "read", "acme", "--dir", "~/project/a", "--program", "~/bin/x"},
+			[]string{"allow: ~/home/policy.json:4"}},
+		{[]string{"policy", "test", "read", "acme", "--dir", "a", "--program", "../bin/x"},
+			[]string{"allow: ~/home/policy.json:4"}},
 	} {
 		out, errOut, code := w.done(w.command(c.args...))
 		text := strings.Join(strings.Fields(out), " ")

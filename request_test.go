@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // allowed is a policy that permits the actions without a question, whoever
@@ -139,6 +140,45 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestGotValueMeanwhile: an append replaces only what its question has called
+// replaced. [REQ-8] [ASK-5]
+func TestGotValueMeanwhile(t *testing.T) {
+	for _, c := range []struct {
+		name, value string // of the append
+		replaced    []string
+		wants       string
+	}{
+		{"A", "mine", []string{"A"}, "mine"},
+		{"A", "mine", nil, "theirs"},
+		{"A", "", nil, "theirs"}, // the person has typed one
+		{"LATER", "mine", nil, "mine"},
+	} {
+		k, _ := partKeeper(t)
+		var id string
+		must(t, k.vault.update(func(d *vaultData) error {
+			e, err := d.addEnvironment("acme", time.Now())
+			if err != nil {
+				return err
+			}
+			id = idText(e.id)
+			e.set("LATER", nil, true)
+			_, err = e.set("A", secret("theirs"), true)
+			return err
+		}))
+		a := &call{k: k, r: &request{actor: &process{}, object: object{environmentID: id, replaced: c.replaced}},
+			answer: answer{values: map[string]secret{"A": secret("typed")}}}
+		a.args.Variables = []variableArg{{Name: c.name, Value: c.value, Concealed: true}}
+		if c.value != "" {
+			a.answer.values = nil
+		}
+		_, err := a.appendVariables()
+		got := k.vault.view().environmentByName("acme").variable(c.name)
+		if string(got.value) != c.wants || (err == nil) != (c.wants == "mine") {
+			t.Errorf("%+v: %v, the value is %q", c, err, got.value)
+		}
+	}
+}
+
 // TestAppendSays: what an agent's append does to values. [ASK-5]
 func TestAppendSays(t *testing.T) {
 	t.Parallel()
@@ -174,7 +214,7 @@ func TestConsequencesSaid(t *testing.T) {
 	says := func(action string, wants ...string) {
 		t.Helper()
 		q := strings.Join(strings.Fields(p.answers(action, "o")), " ")
-		p.type_("sensitive: $", testPass+"\r")
+		p.type_("yes costs: $", testPass+"\r")
 		for _, want := range append(wants, "a yes costs the passphrase") {
 			if !strings.Contains(q, want) {
 				t.Errorf("no %q in %s", want, q)

@@ -3,6 +3,7 @@ package main
 // run and export: the two commands that are given values (SPEC §11.1).
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -205,15 +206,24 @@ func endAs(status syscall.WaitStatus) error {
 	return exitError(exitSignal + int(s))
 }
 
+// dialect is the flag of that name, portable without it. [CLI-10]
+func (c *cli) dialect() (dialect, error) {
+	d := orPortable(c.opt.dialect)
+	if !slices.Contains(dialects, d) {
+		return "", &usageError{c.command, fmt.Sprintf("--dialect %q: one of %s", c.opt.dialect,
+			dialectNames())}
+	}
+	return d, nil
+}
+
 // runExport prints an Environment. [RUN-23] [RUN-24]
 func runExport(c *cli, args []string) error {
 	if err := c.want(args, 1, 1); err != nil {
 		return err
 	}
-	d := orPortable(c.opt.dialect)
-	if !slices.Contains(dialects, d) {
-		return &usageError{c.command, fmt.Sprintf("--dialect %q: one of %s", c.opt.dialect,
-			dialectNames())}
+	d, err := c.dialect()
+	if err != nil {
+		return err
 	}
 	out, ok := c.out.(*os.File)
 	screen := ok && term.IsTerminal(int(out.Fd()))
@@ -226,19 +236,38 @@ func runExport(c *cli, args []string) error {
 		return err
 	}
 	text, err := encodeEnv(d, args[0], vars)
+	defer wipe(text)
+	lost := notIn(text, vars)
 	for _, v := range vars {
 		wipe(v.value)
 	}
 	if err != nil {
 		return err
 	}
-	defer wipe(text)
 	if screen { // a value may come from somebody else
 		_, err = io.WriteString(c.out, cleanScreen(string(text)))
 	} else {
 		_, err = c.out.Write(text)
 	}
+	if err == nil && len(lost) > 0 {
+		err = fmt.Errorf("the dialect %s cannot carry %s: the text has no line of it, or another value;"+
+			" try another --dialect", d, strings.Join(lost, ", "))
+	}
 	return err
+}
+
+// notIn names the variables that the text of an export does not carry as they are.
+// [RUN-24]
+func notIn(text []byte, vars []*variable) (lost []string) {
+	read, _ := parseEnv(text)
+	defer wipeLines(read)
+	for _, v := range vars {
+		same := func(l envLine) bool { return l.name == v.name && bytes.Equal(l.value, v.value) }
+		if !v.placeholder && !slices.ContainsFunc(read, same) {
+			lost = append(lost, v.name)
+		}
+	}
+	return lost
 }
 
 // cleanScreen shows what no terminal may get, line by line. [RUN-24]

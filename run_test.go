@@ -455,4 +455,11 @@ func TestExport(t *testing.T) {
 	if _, errOut, code := w.done(w.command("export", "--force", "--dialect", "no", "acme")); code != 2 {
 		t.Errorf("an unknown dialect: %d %q", code, errOut)
 	}
+	w.put("acme", "BOTH", "it's `a`\\n")
+	for d, lost := range map[dialect]string{dialectJS: "carry BOTH:", dialectRaw: "carry ODD:"} {
+		out, errOut, code := w.done(w.command("export", "--force", "--dialect", string(d), "acme"))
+		if code != 1 || !strings.Contains(errOut, lost) || !strings.Contains(out, "KEY=") {
+			t.Errorf("what %s cannot carry: %d %q", d, code, errOut)
+		}
+	}
 }

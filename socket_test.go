@@ -436,7 +436,7 @@ func TestTooMuchUnderWay(t *testing.T) {
 			t.Errorf("%v: %d %q", args, code, errOut)
 		}
 	}
-	if _, errOut, code := w.done(w.command("env", "list")); code != 1 || !strings.Contains(errOut, "256 requests") {
+	if _, errOut, code := w.done(w.command("list")); code != 1 || !strings.Contains(errOut, "256 requests") {
 		t.Errorf("what is not free: %d %q", code, errOut)
 	}
 	c.Close()

@@ -25,7 +25,7 @@ type statusReport struct {
 	Grants       []grantReport `json:"grants"`
 	Waiting      int           `json:"waiting"`
 	RefusedReads int           `json:"refusedReads"`
-	Exact        bool          `json:"exact"`
+	Exact        *bool         `json:"exact,omitempty"` // none where no keeper runs
 	Note         string        `json:"note,omitempty"`
 }
 
@@ -56,7 +56,8 @@ func (k *keeper) status() *statusReport {
 	s := &statusReport{State: "unlocked", PID: os.Getpid(), Since: &k.began, Waiting: k.asker.count(),
 		Mounts: []mountReport{}, Grants: []grantReport{}}
 	if k.pipes != nil {
-		s.Exact, s.Note = k.pipes.exact()
+		exact, why := k.pipes.exact()
+		s.Exact, s.Note = &exact, why
 	}
 	for _, e := range k.vault.view().environments {
 		s.Environments++
@@ -87,6 +88,9 @@ func (k *keeper) mountReport(e *environment, m *mount) mountReport {
 	defer k.mu.Unlock()
 	if s := k.served[m.path]; s != nil {
 		r.Why, r.LastRead = s.why, s.last
+	}
+	if r.State == mountBlocked && r.Why == "" { // since it was served
+		r.Why = "the link is gone, or something else has its name: look at it, then mount it again"
 	}
 	return r
 }
@@ -153,7 +157,7 @@ func printStatus(w io.Writer, s *statusReport) {
 	fmt.Fprintf(w, "unlocked by pid %d since %s: %s, %s, %d waiting, %s refused\n", s.PID,
 		s.Since.Format("15:04:05"), count(s.Environments, "Environment"), count(s.Variables, "variable"),
 		s.Waiting, count(s.RefusedReads, "read"))
-	if !s.Exact {
+	if s.Exact != nil && !*s.Exact {
 		fmt.Fprintf(w, "note: opens are not counted exactly here (%s)\n", clean(s.Note, 100))
 	}
 	for _, m := range s.Mounts {
@@ -167,6 +171,9 @@ func printStatus(w io.Writer, s *statusReport) {
 			state += ", " + clean(m.Dialect, 20)
 		}
 		fmt.Fprintf(w, "mount  %s  (%s)  %s\n  %s\n", clean(m.Path, 100), clean(m.Environment, 60), state, last)
+		if m.Why != "" { // [MNT-12]
+			fmt.Fprintf(w, "  %s\n", clean(m.Why, 300))
+		}
 	}
 	for _, g := range s.Grants {
 		env := ""

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 )
 
 // TestDemo runs the demo as a stranger does and wants nothing left of it. [CLI-14]
@@ -29,6 +31,32 @@ func TestDemo(t *testing.T) {
 	if left, _ := os.ReadDir(w.project); len(left) > 0 {
 		t.Errorf("the demo left %v", left)
 	}
+}
+
+// deafOnce is a keeper that takes the first key for one that was typed ahead.
+type deafOnce struct {
+	screen  *screen
+	pressed int
+}
+
+func (k *deafOnce) Write(key []byte) (int, error) {
+	if k.pressed += len(key); k.pressed == 2 {
+		k.screen.Write([]byte("allowed\n"))
+	}
+	return len(key), nil
+}
+
+// TestDemoPressesAgain: on a busy machine a key may come too early. [CLI-14]
+func TestDemoPressesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &screen{out: io.Discard}
+		k := &deafOnce{screen: s}
+		s.to = k
+		s.Write([]byte("allow?  > "))
+		if err := s.play(step{"> $", "o"}, step{"allowed", ""}); err != nil || k.pressed != 2 {
+			t.Errorf("%v after %d keys", err, k.pressed)
+		}
+	})
 }
 
 // reads starts a process that reads a mount to its end.

@@ -46,6 +46,7 @@ var (
 	errNoTerminal = errors.New("no terminal: run this in a terminal of your own")
 	errHangup     = errors.New("the terminal was closed")
 	errInterrupt  = errors.New("interrupted")
+	errCtrlD      = errors.New("nothing was typed (Ctrl-D): try again")
 )
 
 // terminal is the person's terminal in raw mode. One goroutine reads it for as
@@ -193,6 +194,9 @@ func (t *terminal) secret(ctx context.Context, prompt string) ([]byte, error) {
 	t.print("%s", prompt)
 	line, err := term.NewTerminal(&keyReader{ctx: ctx, t: t}, "").ReadPassword("")
 	t.print("\n")
+	if err == io.EOF { // [CLI-9]
+		err = errCtrlD
+	}
 	if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
 		return nil, err
 	}

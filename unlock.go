@@ -51,21 +51,34 @@ func takeHome(home string) (*os.File, error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		who := make([]byte, 64)
-		n, _ := lock.ReadAt(who, 0)
 		lock.Close()
-		return nil, &keeperRuns{strings.TrimSpace(string(who[:n]))}
+		return nil, errors.New(whoHolds(home))
 	}
 	lock.Truncate(0)
 	fmt.Fprintf(lock, "pid %d\n", os.Getpid())
 	return lock, nil
 }
 
-// keeperRuns is the error of a second keeper.
-type keeperRuns struct{ who string }
-
-func (e *keeperRuns) Error() string {
-	return fmt.Sprintf("a keeper runs already (%s): use its terminal, or end it with keepmum lock", clean(e.who, 40))
+// whoHolds says whether there is a keeper. One that holds keeper.lock and has no
+// socket asks for a passphrase, or is about to end. [KPR-2]
+func whoHolds(home string) string {
+	lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR)
+	if err != nil {
+		return "no keeper runs"
+	}
+	defer lock.Close()
+	if unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+		return "no keeper runs"
+	}
+	text := make([]byte, 64)
+	n, _ := lock.ReadAt(text, 0)
+	who := clean(strings.TrimSpace(string(text[:n])), 40)
+	if client, err := dialKeeper(home); err == nil {
+		client.close()
+	} else if errors.Is(err, errNoKeeper) {
+		return fmt.Sprintf("a keeper is starting or ending (%s): type the passphrase in its terminal, or Ctrl-C", who)
+	}
+	return fmt.Sprintf("a keeper runs already (%s): use its terminal, or end it with keepmum lock", who)
 }
 
 // unlock is the keeper of a terminal, from its first question to its lock. It
@@ -195,8 +208,8 @@ func checkVault(path string) error {
 // first that nobody can recover it (SPEC §4) [KPR-3].
 func createAtTerminal(ctx context.Context, t *terminal, path string) (*vault, error) {
 	t.print("There is no vault yet; this makes one.\n"+
-		"Choose a passphrase of at least %d characters. It cannot be recovered: without it,\n"+
-		"everything in the vault is lost.\n", minPassphrase)
+		"Choose a passphrase of at least %d characters. It cannot be recovered: without\n"+
+		"it, everything in the vault is lost.\n", minPassphrase)
 	pass, err := newPassphrase(ctx, t)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +126,11 @@ func TestSaveRemembersTheLog(t *testing.T) {
 func TestNewPassphrase(t *testing.T) {
 	w := newWorld(t)
 	p := w.atTerminal("unlock")
-	p.sees("cannot be recovered")
+	for line := range strings.Lines(p.sees(`There is no vault[\s\S]*cannot be recovered[\s\S]*lost\.`)) {
+		if columns(strings.TrimSpace(line)) > 79 {
+			t.Errorf("too wide for a terminal: %q", line)
+		}
+	}
 	p.type_("new passphrase: $", "eleven char\r")
 	p.sees("at least 12 characters")
 	p.type_("new passphrase: $", "twelve chars\r")
@@ -273,8 +278,13 @@ func TestOwnKeeperServesNothing(t *testing.T) {
 		t.Error("there is a socket")
 	}
 	second := w.atTerminal("unlock") // keeper.lock is held [KPR-28]
-	second.sees(fmt.Sprintf(`a keeper runs already \(pid %d\)`, p.cmd.Process.Pid))
+	starting := fmt.Sprintf("a keeper is starting or ending (pid %d): type the passphrase", p.cmd.Process.Pid)
+	second.sees(regexp.QuoteMeta(starting))
+	if out, _, code := w.done(w.command("lock")); code != 0 || !strings.HasPrefix(out, "locked already: "+starting) {
+		t.Errorf("lock: %d %q, want %q", code, out, starting)
+	}
 	p.master.WriteString(testPass + "\r")
+	p.sees(`is mounted at \S+ from the next keepmum unlock on`)
 	if p.ends() != 0 {
 		t.Error("the mount failed")
 	}

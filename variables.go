@@ -118,6 +118,8 @@ func (c *call) appendVariables() (any, error) {
 				placeholders = append(placeholders, v.Name) // [TUL-11]
 			case old == nil || old.placeholder: // [TUL-10]
 				added = append(added, v.Name)
+			case !slices.Contains(c.r.object.replaced, v.Name): // [REQ-8]
+				return fmt.Errorf("%q got a value while the question was open: call again", v.Name)
 			default:
 				updated = append(updated, v.Name)
 			}

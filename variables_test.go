@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -106,6 +107,67 @@ func TestAppend(t *testing.T) {
 	p.answers("read", "o")
 	if want := "# keepmum: acme\nA=two\n# B= (no value yet)\nP=3000\nC=three\n"; cmd.Wait() != nil || out.String() != want {
 		t.Errorf("the values are %q, want %q", out, want) // [TUL-12]
+	}
+}
+
+// TestNoErrorQuotesAValue goes through what can be wrong with a value, wherever
+// that is found: the error does not hold it. [TUL-6] [TXT-8] [TXT-21] [CLI-3]
+func TestNoErrorQuotesAValue(t *testing.T) {
+	w := newWorld(t)
+	file := func(v string) error {
+		_, err := openImport(w.envFiles(v)[0], false)
+		return err
+	}
+	command := func(input string, args ...string) error {
+		cmd := w.command(args...)
+		cmd.Stdin = strings.NewReader(input)
+		if _, errOut, code := w.done(cmd); code != 0 {
+			return errors.New(errOut)
+		}
+		return nil
+	}
+	for name, fails := range map[string]func(v string) error{
+		"of a tool": func(v string) error {
+			_, err := decodeArgs(encodeJSON(map[string]any{"variables": one("name", "A", "value", v)}))
+			return err
+		},
+		"of a call": func(v string) error {
+			k, _ := partKeeper(t)
+			must(t, k.vault.update(func(d *vaultData) error { _, err := d.addEnvironment("acme", testTime); return err }))
+			c := &call{k: k, r: &request{actor: &process{}}}
+			c.args = toolArgs{EnvironmentName: "acme", Variables: []variableArg{{Name: "A", Value: v}}}
+			return c.newValues()
+		},
+		"to be stored": func(v string) error {
+			_, err := new(environment).set("A", secret(v), true)
+			return err
+		},
+		"in the vault": func(v string) error {
+			d, e := newData(t)
+			e.variables[0].value = secret(v)
+			_, err := d.encode()
+			return err
+		},
+		"in a file":               func(v string) error { return file("A='" + v + "'\n") },
+		"in a file, not ended":    func(v string) error { return file("B=x\nA='" + v) },
+		"in a file, without name": func(v string) error { return file("B=x\n" + v + "\n") },
+		"on standard input":       func(v string) error { return command(v, "set", "acme", "A") },
+		"in the place of a name":  func(v string) error { return command("", "set", "acme", "A="+v) },
+		"as an argument":          func(v string) error { return command("", "set", "acme", "A", v) },
+	} {
+		for kind, v := range map[string]string{"too long": canary + strings.Repeat("x", maxValue),
+			"with NUL": canary + "\x00", "not UTF-8": canary + "\xff"} {
+			if kind != "too long" && (strings.HasPrefix(name, "as ") || strings.HasPrefix(name, "in the place")) {
+				v = canary // no argument can hold the others
+			}
+			if kind == "not UTF-8" && name == "of a tool" {
+				continue // nor can JSON
+			}
+			err := fails(v)
+			if err == nil || strings.Contains(err.Error(), canary) {
+				t.Errorf("%s, %s: %.200v", name, kind, err)
+			}
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ func runLock(c *cli, args []string) error {
 	}
 	client, err := dialKeeper(home)
 	if errors.Is(err, errNoKeeper) {
-		fmt.Fprintln(c.out, "locked already: no keeper runs")
+		fmt.Fprintln(c.out, "locked already: "+whoHolds(home))
 		return nil
 	}
 	if err != nil {
@@ -189,14 +189,21 @@ func runMount(c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.dialect(); err != nil {
+		return err
+	}
 	params := map[string]any{"environmentName": args[0], "mountPath": path}
 	if c.opt.dialect != "" {
 		params["dialect"] = c.opt.dialect
 	}
 	var out struct{ MountPath, Dialect string }
 	err = c.withKeeper("create_local_env_file", params, &out)
+	when := "while a keeper runs"
+	if c.alone { // [KPR-29]
+		when = "from the next keepmum unlock on"
+	}
 	if err == nil {
-		fmt.Fprintf(c.out, "%q is mounted at %s while a keeper runs\n", args[0], clean(out.MountPath, 200))
+		fmt.Fprintf(c.out, "%q is mounted at %s %s\n", args[0], clean(out.MountPath, 200), when)
 	}
 	if err == nil && out.Dialect != string(dialectPortable) {
 		fmt.Fprintf(c.out, "its dialect is %s\n", clean(out.Dialect, 20))
@@ -300,11 +307,12 @@ func runLog(c *cli, args []string) error {
 	}
 	if c.opt.verify {
 		var out struct{ Lines int }
-		err := c.withKeeper("verify_log", nil, &out)
-		if err == nil {
-			fmt.Fprintf(c.out, "the audit log is whole: %s\n", count(out.Lines, "line"))
+		if err := c.withKeeper("verify_log", nil, &out); err != nil {
+			return err
 		}
-		return err
+		return c.print(map[string]int{"lines": out.Lines}, func(w io.Writer) {
+			fmt.Fprintf(w, "the audit log is whole: %s\n", count(out.Lines, "line"))
+		})
 	}
 	home, _, err := homeDir()
 	if err != nil {
@@ -312,6 +320,7 @@ func runLog(c *cli, args []string) error {
 	}
 	f, err := openPrivate(auditPath(home), os.O_RDONLY)
 	if errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintln(c.err, "keepmum: note: there is no log yet; keepmum unlock begins it")
 		return nil
 	}
 	if err != nil {
@@ -327,7 +336,10 @@ func runLog(c *cli, args []string) error {
 	for lines.Scan() {
 		fmt.Fprintln(c.out, formatAudit(lines.Bytes()))
 	}
-	return lines.Err()
+	if err := lines.Err(); err != bufio.ErrTooLong {
+		return err
+	}
+	return errors.New("a line of the log is too long, so it was changed: keepmum log --verify says which") // [CLI-9]
 }
 
 func runPasswd(c *cli, args []string) error {
@@ -406,7 +418,7 @@ func runPolicy(c *cli, args []string) error {
 	if args[0] != "test" || len(args) < 2 || len(args) > 3 {
 		return &usageError{c.command, "use: keepmum policy " + c.command.args}
 	}
-	r, err := c.testRequest(args[1:])
+	r, err := c.testRequest(args[1:], user)
 	if err != nil {
 		return err
 	}
@@ -420,9 +432,22 @@ func runPolicy(c *cli, args []string) error {
 	})
 }
 
+// asInRule reads a path as a rule does: a shell leaves a ~/ in quotes to us, and
+// the kernel tells absolute paths without links. [POL-5] [POL-12]
+func asInRule(path, user string) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		path = filepath.Join(realPath(user), rest)
+	}
+	if full, err := filepath.Abs(path); path != "" && err == nil {
+		path = full
+	}
+	return realPath(path)
+}
+
 // testRequest builds the request that policy test asks about.
-func (c *cli) testRequest(args []string) (*request, error) {
-	r := &request{action: action(args[0]), via: c.opt.via, actor: &process{exe: c.opt.program, dir: c.opt.dir}}
+func (c *cli) testRequest(args []string, user string) (*request, error) {
+	r := &request{action: action(args[0]), via: c.opt.via,
+		actor: &process{exe: asInRule(c.opt.program, user), dir: asInRule(c.opt.dir, user)}}
 	if !validAction(r.action) {
 		return nil, &usageError{c.command, fmt.Sprintf("unknown action %q: one of %s", args[0], actionNames())}
 	}
