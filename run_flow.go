@@ -4,6 +4,7 @@ package main
 // carrying it: what the program has left running may hold that way open.
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -13,82 +14,116 @@ import (
 )
 
 const (
-	lastWords = 50 * time.Millisecond // without output, of what a program left behind
+	lastLook  = 25 * time.Millisecond // between two looks
+	lastLooks = 3                     // without output, of what a program left behind
 	lastLimit = time.Second
 	lastBytes = 128 << 10 // more than a terminal or a pipe holds, so others write
 )
 
 // flow is one stream of output.
 type flow struct {
-	from  *os.File
-	moved atomic.Int64 // bytes
-	busy  atomic.Bool  // it has some in hand; set before that is read
-	done  chan struct{}
+	from          *os.File
+	out           *masker
+	deaf          bool // it goes on where nobody takes anything: the program's end is what counts
+	read, written atomic.Int64
+	done          chan struct{}
+	lost          error // why output was, once done
 }
 
-func newFlow(from *os.File) *flow { return &flow{from: from, done: make(chan struct{})} }
+func newFlow(from *os.File, out *masker, deaf bool) *flow {
+	return &flow{from: from, out: out, deaf: deaf, done: make(chan struct{})}
+}
 
-// carry copies output until its end, or until write says that nobody wants it.
-func (f *flow) carry(write func([]byte) error) {
+// carry copies output until its end, or until nobody wants it.
+func (f *flow) carry() {
 	defer close(f.done)
 	text := make([]byte, 32<<10)
 	for {
-		if !readable(f.from, frontPause) {
-			continue
-		}
-		f.busy.Store(true)
 		n, err := f.from.Read(text)
-		f.moved.Add(int64(max(n, 0)))
+		f.read.Add(int64(n))
 		if n > 0 {
-			if write(text[:n]) != nil {
-				return
+			if _, failed := f.out.Write(text[:n]); failed != nil && !f.deaf {
+				break
 			}
 		}
-		f.busy.Store(false)
-		if err != nil {
-			return
+		f.written.Add(int64(n))
+		if err != nil { // a terminal's end is one
+			break
 		}
+	}
+	if err := f.out.flush(); !errors.Is(err, unix.EPIPE) { // that nobody wanted
+		f.lost = err
 	}
 }
 
-// drain waits for the end of what was written by now. The time of a terminal
-// that stands still is not counted, as the program would have waited for it as
-// well. It reports whether all is carried.
-func (f *flow) drain(enough <-chan struct{}) bool {
-	start := f.moved.Load()
-	for idle := time.Duration(0); idle < lastLimit && f.moved.Load()-start <= lastBytes; {
-		before := f.moved.Load()
+// drain waits until what was written by now has arrived. The time that somebody
+// takes to take it does not count, since the program would have waited as well;
+// but what others write, for ever perhaps, is not waited for.
+func (f *flow) drain(enough <-chan struct{}) {
+	start, quiet := f.read.Load(), 0
+	for spent := time.Duration(0); spent < lastLimit && quiet < lastLooks && f.read.Load()-start <= lastBytes; {
+		before := f.read.Load()
 		select {
 		case <-f.done:
-			return true
+			return
 		case <-enough:
-			return false
-		case <-time.After(lastWords):
+			return
+		case <-time.After(lastLook):
 		}
-		if readable(f.from, 0) || f.busy.Load() {
+		switch {
+		case f.written.Load() != f.read.Load() || readable(f.from, 0):
+			quiet = 0
 			continue
+		case f.read.Load() == before:
+			quiet++
+		default:
+			quiet = 0
 		}
-		if f.moved.Load() == before {
-			return true
-		}
-		idle += lastWords
+		spent += lastLook
 	}
-	return true
+	f.flush(enough)
 }
 
-// within waits for what was written by now, for a moment only.
-func (f *flow) within() {
-	enough := make(chan struct{})
-	defer time.AfterFunc(lastLimit, func() { close(enough) }).Stop()
-	f.drain(enough)
+// flush writes what is held back, since nothing may follow.
+func (f *flow) flush(enough <-chan struct{}) {
+	flushed := make(chan struct{})
+	go func() { f.out.flush(); close(flushed) }()
+	select {
+	case <-flushed:
+	case <-enough:
+	}
+}
+
+// finish waits for the end of a stream that is no terminal's: what holds it open
+// may have more to write. Somebody who wants an end gets what is there.
+func (f *flow) finish(enough <-chan struct{}) {
+	select {
+	case <-f.done:
+	case <-enough:
+		f.settle()
+	}
+}
+
+// settle is drain for a moment only.
+func (f *flow) settle() {
+	moment := make(chan struct{})
+	defer time.AfterFunc(lastLimit, func() { close(moment) }).Stop()
+	f.drain(moment)
+}
+
+// why says why output was lost, if that is known.
+func (f *flow) why() error {
+	select {
+	case <-f.done:
+		return f.lost
+	default:
+		return nil
+	}
 }
 
 // askedToEnd is closed by a signal that ends us: the program that it would have
-// been passed on to has ended. Those that came before are not meant.
+// been passed on to has ended.
 func askedToEnd(taken chan os.Signal) <-chan struct{} {
-	for len(taken) > 0 {
-		<-taken
-	}
 	enough := make(chan struct{})
 	go func() {
 		for s := range taken {
@@ -104,14 +139,12 @@ func askedToEnd(taken chan os.Signal) <-chan struct{} {
 // readable waits for something to read, for so long. Not every system can poll
 // a terminal.
 func readable(f *os.File, pause time.Duration) bool {
-	n := 1 // what cannot be polled is read
+	n := 0
 	control(f, func(fd int) {
 		var set unix.FdSet
 		set.Set(fd)
 		wait := unix.NsecToTimeval(pause.Nanoseconds())
-		if got, err := unix.Select(fd+1, &set, nil, nil, &wait); err == nil || err == unix.EINTR {
-			n = got
-		}
+		n, _ = unix.Select(fd+1, &set, nil, nil, &wait)
 	})
 	return n > 0
 }

@@ -6,13 +6,11 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"os"
 	"os/exec"
 	"os/signal"
 	"slices"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -45,25 +43,23 @@ func takeSignals() chan os.Signal {
 type outlet struct {
 	theirs, ours *os.File
 	to           *os.File
-	err          error // why output was lost, after carry
 	flow         *flow
-	carried      chan struct{}
 }
 
 // newOutlet makes a pipe or, where the way leads to a terminal, another one, so
 // that the program sees a terminal. It only carries output. [RUN-17]
-func newOutlet(to *os.File) (*outlet, error) {
-	s := &outlet{to: to, carried: make(chan struct{})}
+func newOutlet(to *os.File, p *patterns) (*outlet, error) {
+	s := &outlet{to: to}
 	var err error
-	if !term.IsTerminal(int(to.Fd())) {
+	if !s.isTerminal() {
 		s.ours, s.theirs, err = os.Pipe()
-		s.flow = newFlow(s.ours)
+		s.flow = newFlow(s.ours, newMasker(p, to), false)
 		return s, err
 	}
 	if s.ours, s.theirs, err = openPTY(); err != nil {
 		return nil, err
 	}
-	s.flow = newFlow(s.ours)
+	s.flow = newFlow(s.ours, newMasker(p, to), false)
 	s.resize()
 	// The terminal behind it makes a line end of a line feed, so this one must
 	// not.
@@ -73,6 +69,8 @@ func newOutlet(to *os.File) (*outlet, error) {
 	}
 	return s, nil
 }
+
+func (s *outlet) isTerminal() bool { return term.IsTerminal(int(s.to.Fd())) }
 
 // resize gives a terminal the size of the one behind it.
 func (s *outlet) resize() { copySize(s.to, s.ours) }
@@ -93,26 +91,20 @@ func control(f *os.File, do func(fd int)) {
 
 // carry copies masked output until its end. When nobody takes it any more, nor
 // do we, and the program sees that as it would have. [RUN-18]
-func (s *outlet) carry(p *patterns) {
+func (s *outlet) carry() {
 	defer s.ours.Close()
-	m := newMasker(p, s.to)
-	s.flow.carry(func(text []byte) error { _, err := m.Write(text); return err })
-	if err := m.flush(); !errors.Is(err, unix.EPIPE) { // that nobody wanted
-		s.err = err
-	}
-	close(s.carried)
+	s.flow.carry()
 }
 
-// finish waits for the end of the output after the program's: to the end of
-// pipe or file, or until somebody wants an end. It reports whether it came.
-func (s *outlet) finish(enough <-chan struct{}) bool {
-	select {
-	case <-s.carried:
-		return true
-	case <-enough:
-		s.flow.within()
-		return false
+// finish waits for the end of the output, or at a terminal for what was written by
+// now, since the program has ended.
+func (s *outlet) finish(enough <-chan struct{}) error {
+	if s.isTerminal() {
+		s.flow.drain(enough)
+	} else {
+		s.flow.finish(enough)
 	}
+	return s.flow.why()
 }
 
 // onStreams runs the program with pipes for its output, and waits for it and
@@ -121,13 +113,13 @@ func (s *outlet) finish(enough <-chan struct{}) bool {
 func (j *job) onStreams() (syscall.WaitStatus, error) {
 	taken := takeSignals()
 	defer signal.Stop(taken)
-	out, err := newOutlet(os.Stdout)
+	out, err := newOutlet(os.Stdout, j.mask)
 	if err != nil {
 		return 0, err
 	}
 	streams := []*outlet{out}
 	if !sameFile(os.Stdout, os.Stderr) {
-		also, err := newOutlet(os.Stderr)
+		also, err := newOutlet(os.Stderr, j.mask)
 		if err != nil {
 			return 0, err
 		}
@@ -146,44 +138,30 @@ func (j *job) onStreams() (syscall.WaitStatus, error) {
 	}
 	j.forget()
 	for _, s := range streams {
-		go s.carry(j.mask)
+		go s.carry()
 	}
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
 	for {
 		select {
 		case <-ended:
-			j.finish(streams, askedToEnd(taken))
+			enough := askedToEnd(taken)
+			for _, s := range streams {
+				j.lost = cmp.Or(j.lost, s.finish(enough))
+			}
 			return cmd.ProcessState.Sys().(syscall.WaitStatus), nil
 		case s := <-taken:
-			passOn(s, cmd.Process, streams)
-		}
-	}
-}
-
-// lost says why output was lost, where its end has come.
-func (s *outlet) lost() error {
-	select {
-	case <-s.carried:
-		return s.err
-	case <-time.After(lastWords):
-		return nil
-	}
-}
-
-func (j *job) finish(streams []*outlet, enough <-chan struct{}) {
-	for _, s := range streams {
-		if term.IsTerminal(int(s.to.Fd())) {
-			s.flow.drain(enough)
-		} else if s.finish(enough) {
-			j.lost = cmp.Or(j.lost, s.err)
+			if passOn(s, cmd.Process, streams) == os.ErrProcessDone {
+				<-ended
+				taken <- s // it is for us
+			}
 		}
 	}
 }
 
 // passOn gives a signal to the program. What a terminal sends to its whole
 // group, the program in that group has already.
-func passOn(s os.Signal, to *os.Process, streams []*outlet) {
+func passOn(s os.Signal, to *os.Process, streams []*outlet) error {
 	switch s {
 	case unix.SIGWINCH:
 		for _, s := range streams {
@@ -191,14 +169,15 @@ func passOn(s os.Signal, to *os.Process, streams []*outlet) {
 		}
 	case unix.SIGINT, unix.SIGQUIT:
 		if inFront() {
-			return
+			return nil
 		}
 	}
-	to.Signal(s)
+	err := to.Signal(s)
 	if s == unix.SIGTSTP {
 		stopHere(unix.Getpid())
 		to.Signal(unix.SIGCONT)
 	}
+	return err
 }
 
 // stopHere stops us, or all of our group for 0, until somebody continues us. It

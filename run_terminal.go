@@ -45,7 +45,7 @@ func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
 		return 0, fmt.Errorf("%v: --no-masking needs none", err)
 	}
 	defer master.Close()
-	d := &seat{tty: tty, master: master, flow: newFlow(master)}
+	d := &seat{tty: tty, master: master, flow: newFlow(master, newMasker(j.mask, os.Stdout), true)}
 	copySize(tty, master)
 	front := foreground(tty) // else it has the settings of a shell's line editor
 	control(tty, func(fd int) {
@@ -55,7 +55,7 @@ func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
 	})
 	var aside *outlet
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
-		if aside, err = newOutlet(os.Stderr); err != nil {
+		if aside, err = newOutlet(os.Stderr, j.mask); err != nil {
 			return 0, err
 		}
 	}
@@ -68,22 +68,19 @@ func (j *job) onTerminal(tty *os.File) (syscall.WaitStatus, error) {
 	}
 	j.forget()
 	if aside != nil {
-		go aside.carry(j.mask)
+		go aside.carry()
 	}
-	m := newMasker(j.mask, os.Stdout)
-	go d.flow.carry(func(text []byte) error { m.Write(text); return nil }) // the end is the program's
+	go d.flow.carry()
 	go d.feed()
 	status, err := d.watch(h, taken, slave)
 	defer d.leave()
+	d.keysEnd()
 	enough := askedToEnd(taken)
-	d.signals()
-	if aside != nil {
+	if aside != nil { // it may be held open for ever, and the terminal is not left for that
 		aside.flow.drain(enough)
-		j.lost = aside.lost()
+		j.lost = aside.flow.why()
 	}
-	if d.flow.drain(enough) {
-		m.flush()
-	}
+	d.flow.drain(enough)
 	return status, err
 }
 
@@ -216,9 +213,9 @@ func (d *seat) front() bool {
 	return front
 }
 
-// signals lets the keys of the terminal end us, now that the program that they
-// were for has ended.
-func (d *seat) signals() {
+// keysEnd lets the keys that send signals do so again: the program that they were
+// for has ended.
+func (d *seat) keysEnd() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.raw || !foreground(d.tty) {
@@ -249,7 +246,7 @@ func (d *seat) restore() {
 
 // stop lets the shell have the terminal, as the program has stopped.
 func (d *seat) stop() {
-	d.settle()
+	d.flow.settle()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.restore()
@@ -285,10 +282,4 @@ func (d *seat) feed() {
 			return
 		}
 	}
-}
-
-// settle waits until nothing more comes of a program that has stopped. What a
-// terminal that stands still does not take then, it gets when we go on.
-func (d *seat) settle() {
-	d.flow.within()
 }
