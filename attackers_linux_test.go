@@ -189,7 +189,9 @@ func (a *target) start(program, mode string, args ...string) *robbery {
 		r.cmd.Stdout = io.MultiWriter(&r.out, a.world)
 		r.cmd.Args = append(r.cmd.Args, "-loot", a.lootFile())
 	}
-	if *long {
+	if *long && mode == "weak" { // it serves a whole table
+		r.cmd.Args = append(r.cmd.Args, "-limit", "10h")
+	} else if *long {
 		r.cmd.Args = append(r.cmd.Args, "-limit", "20m")
 	}
 	r.cmd.Args = append(r.cmd.Args, args...)
