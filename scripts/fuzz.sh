@@ -5,7 +5,8 @@
 #     scripts/fuzz.sh 1h /var/tmp/keepmum-corpus FuzzVault FuzzPolicy
 #
 # DURATION is what `go test -fuzztime` takes, 10m if not given. CORPUS keeps what
-# reached new code, for the next run; it is a new folder under /tmp if not given.
+# reached new code, for the next run; it is a new folder under /tmp if not given. A
+# new one begins with what earlier runs kept, testdata/corpus.tgz.
 # An input that fails is kept in testdata/fuzz, where `go test` runs it from then
 # on: mend the fault and commit both. Ends with 1 if there was one.
 set -euo pipefail
@@ -21,6 +22,7 @@ go test -c -fuzz . -o "$program" .
 targets=${*:-$("$program" -test.list '^Fuzz')}
 
 mkdir -p "$corpus"
+[ -n "$(ls "$corpus")" ] || tar -C "$corpus" -xzf testdata/corpus.tgz
 failed=0
 printf '%-16s %12s %9s  %s\n' target executions kept result
 for target in $targets; do
