@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,14 +136,15 @@ func TestAttackWriters(t *testing.T) {
 const plantedText = "PLANTED=forged\n"
 
 // among counts the texts with values in which there is a planted line, and fails
-// where that is anywhere but behind all values.
+// where that is in the middle of the values.
 func (r writerRaid) among(t *testing.T, text string, v attackReport) (n int) {
 	for got, times := range v.Told {
 		if !strings.Contains(got, plantedText) || !strings.Contains(got, "canary") {
 			continue
 		}
 		n += times
-		if rest, ok := strings.CutPrefix(got, text); !ok || strings.Contains(rest, "canary") {
+		if !strings.Contains(strings.ReplaceAll(got, plantedText, ""), text) || !slices.Contains(
+			[]string{"", "# keepmum: acme\n", text}, got[:strings.Index(got, plantedText)]) {
 			t.Errorf("a reader got %.200q", got)
 		}
 	}
@@ -150,7 +152,7 @@ func (r writerRaid) among(t *testing.T, text string, v attackReport) (n int) {
 }
 
 // try plants. What the system lets the user write into a pipe that another program
-// of theirs has open, once its values are out, the keeper cannot prevent: it is
+// of theirs has open, just before its values or behind them, nobody can prevent: it is
 // recorded, as tainted or as what came late.
 func (r writerRaid) try(a *target) raidSum {
 	known := a.taintedOrLate()
@@ -164,7 +166,7 @@ func (r writerRaid) try(a *target) raidSum {
 	if known = a.taintedOrLate() - known; n > 0 && !r.behind || n > known {
 		a.t.Errorf("%d texts were forged; the log has %d that are tainted or came late", n, known)
 	}
-	a.t.Logf("%d of %d texts have a forged line behind the values", n, a.outcomes()[endDelivered])
+	a.t.Logf("%d of %d texts have a forged line before or behind the values", n, a.outcomes()[endDelivered])
 	return raidSum{tries: s.Tries, out: s.Leaks}
 }
 
