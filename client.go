@@ -73,6 +73,13 @@ func connectKeeper(home string) (*net.UnixConn, error) {
 		return nil, wireErrorf(codeFailed, "%v", err)
 	}
 	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	for end := time.Now().Add(dialTimeout); errors.Is(err, syscall.EAGAIN) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond) // more wait to be taken than the system holds
+		conn, err = net.DialTimeout("unix", path, dialTimeout)
+	}
+	if errors.Is(err, syscall.EAGAIN) {
+		return nil, wireErrorf(codeBusy, "keepmum has too many connections waiting; try again later")
+	}
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, os.ErrNotExist) {
 		return nil, wireErrorf(codeLocked, "keepmum is locked: %s", unlockHint)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -364,5 +365,45 @@ func TestLongHome(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "KEEPMUM_HOME") {
 			t.Errorf("%v, want what to do about a path too long", err)
 		}
+	}
+}
+
+// TestFullBacklog: more connections than the system holds for a keeper that is slow
+// to take them are no error, but a wait.
+func TestFullBacklog(t *testing.T) {
+	home := testFolder(t)
+	holdLock(t, home, fmt.Sprintf("pid %d\n", os.Getpid()))
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: socketPath(home)}))
+	must(t, unix.Listen(fd, 0))
+	for err == nil {
+		var conn net.Conn
+		if conn, err = net.Dial("unix", socketPath(home)); err == nil {
+			defer conn.Close()
+		}
+	}
+	if !errors.Is(err, syscall.EAGAIN) {
+		t.Skip(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		c, err := dialKeeper(home)
+		if err == nil {
+			c.close()
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("it does not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	taken, _, err := unix.Accept(fd)
+	must(t, err)
+	defer unix.Close(taken)
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -31,13 +31,12 @@ func runLock(c *cli, args []string) error {
 		fmt.Fprintln(c.out, "locked already: "+whoHolds(home))
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	defer client.close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err = client.start("lock", requestParams(nil, "")).wait(ctx)
+	if err == nil {
+		defer client.close()
+		_, err = client.start("lock", requestParams(nil, "")).wait(ctx)
+	}
 	if errors.Is(err, &wireError{Code: codeBusy}) {
 		err = signalKeeper(home)
 	}
