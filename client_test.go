@@ -374,7 +374,7 @@ func TestLongHome(t *testing.T) {
 func TestFullBacklog(t *testing.T) {
 	home := testFolder(t)
 	holdLock(t, home, fmt.Sprintf("pid %d\n", os.Getpid()))
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	must(t, err)
 	defer unix.Close(fd)
 	must(t, unix.Bind(fd, &unix.SockaddrUnix{Name: socketPath(home)}))
