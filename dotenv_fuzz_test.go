@@ -49,6 +49,7 @@ func problemWords() map[string]bool {
 		"text after the closing quote, which is on line", "NAME is on line too; the later one counts",
 		"a quote is never closed; nothing from here on was read",
 		"a colon for =, which python-dotenv and shells do not read",
+		"a byte order mark: godotenv reads nothing of such a file, python-dotenv takes it for part of the name; it is dropped",
 		"readers that expand $ would change the value; it is kept as it is",
 		"readers that expand $ would put NAME in here; it is kept as it is",
 		"a dialect that this version does not know" + nothing, "a NUL: this is no text" + nothing,
