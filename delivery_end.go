@@ -15,7 +15,7 @@ import (
 func (v *visit) answer(out *verdict) {
 	times := 1
 	if out.word == endContested {
-		times = min(max(v.count.tally(v.i).opens, 1), holdersMax)
+		times = max(v.contenders(), 1)
 	}
 	for range times {
 		if times > 1 {
@@ -28,13 +28,23 @@ func (v *visit) answer(out *verdict) {
 	}
 }
 
+// contenders is how many opens a contested pipe had. Where the count is not exact
+// it may take two in one moment for one; then who can be seen counts as well.
+func (v *visit) contenders() int {
+	opens := v.count.tally(v.i).opens
+	if exact, _ := v.count.exact(); !exact {
+		opens = max(opens, len(holders(v.i, true)))
+	}
+	return min(opens, holdersMax)
+}
+
 // bystanders are the other opens of a contested pipe, nil for one that nobody
 // is seen behind: each is recorded. [DLV-6]
 func (v *visit) bystanders(out *verdict) (others []*process) {
 	if out.word != endContested {
 		return nil
 	}
-	opens := min(v.count.tally(v.i).opens, holdersMax)
+	opens := v.contenders()
 	for _, h := range holders(v.i, true) {
 		if len(others)+1 >= opens && v.who != nil || len(others) >= opens {
 			break

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -413,5 +414,33 @@ func TestHoldsTwice(t *testing.T) {
 	}
 	if bad := (&visit{}).onlyReads([]holder{h}); bad == nil || bad.word != endContested {
 		t.Errorf("two opens came out as %v", bad)
+	}
+}
+
+// merging is a counter that has taken all opens for one, as inotify may.
+type merging struct{ counter }
+
+func (merging) tally(*instance) tally { return tally{opens: 1} }
+func (merging) exact() (bool, string) { return false, "" }
+
+// TestContendersSeen: two that hold one pipe are two, also where their opens came in
+// one moment and were counted as one. [DLV-6]
+func TestContendersSeen(t *testing.T) {
+	i := ownInstance(t)
+	for range 2 {
+		r, err := os.OpenFile(i.path, os.O_RDONLY, 0)
+		must(t, err)
+		cmd := exec.Command("sleep", "60")
+		cmd.ExtraFiles = []*os.File{r}
+		must(t, cmd.Start())
+		r.Close()
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	}
+	v := &visit{pipes: &pipes{count: merging{}, handler: &keeperStub{}}, i: i.instance}
+	if n := v.contenders(); n != 2 {
+		t.Errorf("%d contenders", n)
+	}
+	if others := v.bystanders(&verdict{word: endContested}); v.who == nil || len(others) != 1 {
+		t.Errorf("recorded are %t and %d more", v.who != nil, len(others))
 	}
 }
