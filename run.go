@@ -261,9 +261,13 @@ func runExport(c *cli, args []string) error {
 func notIn(text []byte, vars []*variable) (lost []string) {
 	read, _ := parseEnv(text)
 	defer wipeLines(read)
+	values := make(map[string][]byte, len(read))
+	for _, l := range read {
+		values[l.name] = l.value
+	}
 	for _, v := range vars {
-		same := func(l envLine) bool { return l.name == v.name && bytes.Equal(l.value, v.value) }
-		if !v.placeholder && !slices.ContainsFunc(read, same) {
+		value, there := values[v.name]
+		if !v.placeholder && !(there && bytes.Equal(value, v.value)) {
 			lost = append(lost, v.name)
 		}
 	}
