@@ -15,7 +15,7 @@ import (
 
 const (
 	lastLook  = 25 * time.Millisecond // between two looks
-	lastLooks = 3                     // without output, of what a program left behind
+	lastLooks = 2                     // without output, of what a program left behind
 	lastLimit = time.Second
 	lastBytes = 128 << 10 // more than a terminal or a pipe holds, so others write
 )

@@ -153,7 +153,10 @@ func (j *job) onStreams() (syscall.WaitStatus, error) {
 		case s := <-taken:
 			if passOn(s, cmd.Process, streams) == os.ErrProcessDone {
 				<-ended
-				taken <- s // it is for us
+				select {
+				case taken <- s: // it is for us
+				default: // there are others
+				}
 			}
 		}
 	}
