@@ -331,8 +331,9 @@ func (v *visit) deliver(text []byte) *verdict {
 }
 
 // send writes data and waits until all of it was taken. Each piece has the
-// clean check directly before it, and goes to a reader that can take it. A mount that is removed while a reader is in
-// the middle of its text lets it finish, shortly.
+// clean check directly before it, and goes to a reader that can take it. A mount
+// that is removed while a reader is in the middle of its text lets it finish,
+// shortly.
 func (v *visit) send(data []byte) (sent int, bad *verdict) {
 	start := time.Now()
 	moved, left, idle := start, 0, 0
@@ -392,9 +393,9 @@ func (v *visit) write(data []byte) int {
 
 // doze sleeps in the system until a full pipe was read, and a little longer
 // each time where it was not full and is not empty, or the reader is late. It
-// is not for Go to put
-// the goroutine to sleep: the reader would be woken by a processor that still
-// looks for work, and a thief that waits for this moment would be first.
+// is not for Go to put the goroutine to sleep: the reader would be woken by a
+// processor that still looks for work, and a thief that waits for this moment
+// would be first.
 func (v *visit) doze(idle int, late bool) {
 	fds := []unix.PollFd{{Fd: int32(v.i.w), Events: unix.POLLOUT}}
 	unix.Poll(fds, dozeMax)
