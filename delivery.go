@@ -298,6 +298,9 @@ func (v *visit) deliver(text []byte) *verdict {
 		return &verdict{endRefused, "internal error: a text without its comment line", lineRefused}
 	}
 	if bad := v.recheck(); bad != nil {
+		if v.pause(tickTime); v.who.state() == "" { // it looks like another while it ends
+			bad = &verdict{endAbandoned, "the reader has ended", lineRefused}
+		}
 		return bad
 	}
 	if err := unix.Fchmod(v.i.w, 0); err != nil {

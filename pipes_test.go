@@ -210,7 +210,7 @@ func TestPipesOddReaders(t *testing.T) {
 					t.Error("somebody was asked")
 				}
 				if e.keeper.all() != c.word {
-					t.Errorf("it ended %q, want %q", e.keeper.all(), c.word)
+					t.Errorf("it ended %q, want %q; %s", e.keeper.all(), c.word, e.keeper.story())
 				}
 				if r.in.Close(); c.helper != "part" && c.until == nil {
 					got := r.wait()

@@ -87,10 +87,14 @@ func (p *process) alive() bool {
 	return err == nil && id == p.handle && id != 0
 }
 
-// state is T (stopped) or S; whether it runs is told of threads only.
+// state is T (stopped) or S; whether it runs is told of threads only, and nothing
+// of one that has ended.
 func (p *process) state() string {
 	b, err := procStruct(procPidInfo, p.pid, pidBSD, 0, 136)
-	if err == nil && binary.NativeEndian.Uint32(b[4:]) == statusStopped {
+	if err != nil || binary.NativeEndian.Uint32(b[4:]) == statusZombie {
+		return ""
+	}
+	if binary.NativeEndian.Uint32(b[4:]) == statusStopped {
 		return "T"
 	}
 	return "S"

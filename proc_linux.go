@@ -54,7 +54,7 @@ func (p *process) alive() bool {
 }
 
 // state is R (runs), D (runs in the system), S (waits) or T (stopped by a signal;
-// t by a debugger), of the first thread.
+// t by a debugger), of the first thread; nothing is known of one that has ended.
 func (p *process) state() string {
 	st, _ := readStat(p.pid)
 	return st.state
