@@ -28,11 +28,9 @@ func TestAttackActors(t *testing.T) {
 	runRaids(t, newTarget(t, askReads), weaker(t), raids)
 }
 
-// TestAttackPidReuse: a process is more than its number. [GRT-9] [WHO-1]
+// TestAttackPidReuse: a process is more than its number. It runs alone: on a busy
+// machine somebody else's thread gets the number. [GRT-9] [WHO-1]
 func TestAttackPidReuse(t *testing.T) {
-	if !*long {
-		t.Parallel()
-	}
 	weak := weaker(t)
 	weak.mayApart("namespace")
 	runRaids(t, newTarget(t, askReads), weak, []raid{{"pid used again", pidAgain, pidAgainWeaker}})
@@ -132,7 +130,7 @@ func (a *target) inNamespace(program *exec.Cmd) *small {
 	must(a.t, err)
 	in, childIn = childIn, in
 	cmd := exec.Command(filepath.Join(a.bin, "attack"), append([]string{"namespace", "-path", a.path,
-		"-kind", filepath.Join(a.bin, "reader"), "-n", fmt.Sprint(few(2000, 10000)), "--"}, program.Args...)...)
+		"-kind", filepath.Join(a.bin, "reader"), "-n", "10000", "--"}, program.Args...)...)
 	cmd.Env, cmd.Dir, cmd.ExtraFiles = a.env, a.project, []*os.File{childIn, childOut}
 	s := &small{t: a.t, p: a.seat(cmd), in: in, line: json.NewDecoder(out)}
 	childIn.Close()
