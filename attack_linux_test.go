@@ -134,6 +134,7 @@ func (p *person) flow(what int) (err error) {
 // TestStoppedTerminal: whoever stops the keeper's terminal cannot keep it from
 // locking. [KPR-21]
 func TestStoppedTerminal(t *testing.T) {
+	t.Parallel()
 	w, p, path := mounted(t, "")
 	must(t, p.flow(unix.TCOOFF))
 	reading, out := w.reads(path)

@@ -199,6 +199,7 @@ func checkReadsBack(t *testing.T, d dialect, value []byte) {
 // TestShells sources the encoded text in the shells there are and compares
 // byte for byte [TXT-9]. A command that ran would leave a file [TXT-1].
 func TestShells(t *testing.T) {
+	t.Parallel()
 	const count = 300
 	tried := 0
 	for _, shell := range []string{"sh", "bash", "dash", "zsh", "ksh", "mksh"} {

@@ -298,6 +298,7 @@ type forgedSum struct{ tries, sensitive, plain, plainTries int }
 // about what is sensitive, wherever it types, and of the terminals that are
 // known to be open to others the keeper has warned. [ASK-16] [KPR-7]
 func TestForgedAnswers(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	sums := map[string]forgedSum{}
 	t.Run("ways", func(t *testing.T) {

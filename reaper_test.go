@@ -185,6 +185,7 @@ func TestReaperKilled(t *testing.T) {
 
 // TestReaperStopped: one that takes no line is replaced. [KPR-25]
 func TestReaperStopped(t *testing.T) {
+	t.Parallel()
 	base := runFolder(t)
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)

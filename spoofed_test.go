@@ -189,6 +189,7 @@ func TestCleanEvery(t *testing.T) {
 // TestSpoofedPrompt puts each into every place of each kind of question. [ASK-3]
 // [ASK-7] [ASK-8]
 func TestSpoofedPrompt(t *testing.T) {
+	t.Parallel()
 	at, n := time.Date(2026, 11, 24, 17, 42, 33, 0, time.UTC), 0
 	check := func(a action, text string, width int) {
 		n++
