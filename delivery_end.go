@@ -70,6 +70,7 @@ func (v *visit) bystanders(out *verdict) (others []*process) {
 func (v *visit) retire() {
 	unix.Fchmod(v.i.w, 0o600) // it is empty now, and linger must open it
 	v.i.late = inodeOf(v.i.w)
+	v.count.ends(v.i)
 	closeEnd(v.i)
 }
 
@@ -99,6 +100,7 @@ func (s *pipes) linger(m *mountPoint, i *instance, recorded int) {
 		}
 		if w, err := reopen(i.late, "", unix.O_WRONLY); err == nil {
 			unix.Write(w, []byte(lineRefused))
+			s.count.ends(i)
 			unix.Close(w)
 			time.Sleep(tickTime) // until its open is counted
 		}

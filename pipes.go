@@ -81,6 +81,8 @@ type counter interface {
 	arm(i *instance) error
 	// release lets go of i while it still has its name.
 	release(i *instance)
+	// ends is told before each end of ours is closed, once i serves nobody more.
+	ends(i *instance)
 	forget(i *instance)
 	// folder is told of each folder in which FIFOs get their names.
 	folder(dir string) error

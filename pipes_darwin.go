@@ -41,6 +41,8 @@ func (o *opener) folder(string) error { return nil }
 
 func (o *opener) watch(*instance, int) error { return nil }
 
+func (o *opener) ends(*instance) {}
+
 // arm sends a goroutine to wait in open until there is a reader. It takes a
 // read end then, while a name leads to the FIFO, which shows what is queued.
 func (o *opener) arm(i *instance) error {

@@ -239,7 +239,7 @@ func init() {
 		}
 		fmt.Print(exact)
 	}
-	helpers["part"] = func() { // reads some bytes and sleeps
+	helpers["part"] = func() { // reads some bytes, says so and sleeps
 		n, _ := strconv.Atoi(os.Args[1])
 		fd := open(file, unix.O_RDONLY)
 		for buf := make([]byte, 1000); n > 0; {
@@ -249,6 +249,7 @@ func init() {
 			}
 			n -= max(k, 0)
 		}
+		fmt.Println("taken")
 		io.Copy(io.Discard, os.Stdin)
 	}
 	helpers["slow"] = func() { // one byte at a time

@@ -93,6 +93,15 @@ func (f *fanotify) arm(i *instance) error {
 	return nil
 }
 
+// ends expects the close of a write end of ours. A child that we have just started
+// may be the last to close it: it has left our memory, and the lock of forks is
+// free, before it lets go of our descriptors. That close is not counted either.
+func (f *fanotify) ends(i *instance) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i.ending++
+}
+
 // forget removes the mark, which a hard link would keep for ever.
 func (f *fanotify) forget(i *instance) {
 	f.mu.Lock()
@@ -134,6 +143,9 @@ func (f *fanotify) parseEvent(b []byte) {
 	// Without privilege every other process is number 0 here.
 	if int32(binary.NativeEndian.Uint32(b[20:])) == f.self {
 		i.ours++
+		if mask&unix.FAN_CLOSE_WRITE != 0 {
+			i.ending = max(i.ending-1, 0)
+		}
 		return
 	}
 	has := func(bit uint64) int {

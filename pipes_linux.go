@@ -12,6 +12,7 @@ type counted struct {
 	tallied tally
 	armed   bool   // made: what happens from now on is others' doing
 	ours    int    // opens of our own that were seen
+	ending  int    // ends of ours that are closed, but were not seen to be closed by us
 	key     string // the file handle by which fanotify names it
 	watched int    // the watch by which inotify names it
 }
@@ -112,12 +113,16 @@ func (q *queue) tally(i *instance) tally {
 	defer q.mu.Unlock()
 	q.drain()
 	t := i.tallied
+	t.closes -= i.ending
 	t.gone = gone
 	return t
 }
 
 // release has nothing to free here.
 func (q *queue) release(*instance) {}
+
+// ends matters only where all closes are counted.
+func (q *queue) ends(*instance) {}
 
 // newCounter prefers fanotify; try says whether one works here.
 func newCounter(fallback bool, try func(counter) error) (counter, error) {
