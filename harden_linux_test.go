@@ -194,3 +194,18 @@ func childrenOf(t *testing.T, pid int) (list []int) {
 	}
 	return list
 }
+
+// TestTIOCSTIWarning: where there is no switch for it, nothing forbids it.
+// [KPR-7]
+func TestTIOCSTIWarning(t *testing.T) {
+	for text, want := range map[string]string{"1\n": "TIOCSTI (dev.tty.legacy_tiocsti=1)", "0\n": "",
+		"": "TIOCSTI (this system has no switch for it)"} {
+		path := filepath.Join(t.TempDir(), "legacy_tiocsti")
+		if text != "" {
+			put(t, path, text)
+		}
+		if got := injectionRisk(path); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
