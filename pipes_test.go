@@ -168,21 +168,20 @@ func TestPipesNoCommentLine(t *testing.T) {
 
 // [DLV-18]
 func TestPipesOddReaders(t *testing.T) {
-	asks := func(e *engine) func() bool {
-		return func() bool { return e.keeper.questions() != "" }
-	}
+	asks := func(e *engine, _ *reader) bool { return e.keeper.questions() != "" }
+	taken := func(_ *engine, r *reader) bool { return r.out.String() != "" }
 	wait := func(ctx context.Context, _ *process) error { <-ctx.Done(); return ctx.Err() }
 	for _, c := range []struct {
 		name, helper, arg string
 		size              int
 		decide            func(context.Context, *process) error
-		until             func(e *engine) func() bool // then it is killed
+		until             func(*engine, *reader) bool // then it is killed
 		want, word        string
 	}{
 		// [DLV-9]
 		{name: "killed while waiting", helper: "read", decide: wait, until: asks, word: endAbandoned},
 		// [DLV-14]
-		{name: "killed in the middle", helper: "part", arg: "150000", size: 300 << 10, until: asks,
+		{name: "killed in the middle", helper: "part", arg: "150000", size: 300 << 10, until: taken,
 			word: endAbandoned},
 		{name: "never reads", helper: "part", arg: "0", word: endAbandoned},
 		{name: "reads the comment only", helper: "part", arg: "7", word: endAbandoned},
@@ -201,8 +200,7 @@ func TestPipesOddReaders(t *testing.T) {
 				e.keeper.decide = c.decide
 				r := startHelper(t, c.helper, e.file, c.arg)
 				if c.until != nil {
-					waitFor(t, "the question", c.until(e))
-					time.Sleep(20 * time.Millisecond)
+					waitFor(t, "the moment", func() bool { return c.until(e, r) })
 					r.kill()
 				}
 				waitFor(t, "the record", func() bool { return e.keeper.all() != "" })
