@@ -122,12 +122,14 @@ func (f *flow) why() error {
 }
 
 // askedToEnd is closed by a signal that ends us: the program that it would have
-// been passed on to has ended.
+// been passed on to has ended. One that stops us does.
 func askedToEnd(taken chan os.Signal) <-chan struct{} {
 	enough := make(chan struct{})
 	go func() {
 		for s := range taken {
-			if slices.Contains([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}, s) {
+			if s == unix.SIGTSTP {
+				stopHere(unix.Getpid())
+			} else if slices.Contains([]os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}, s) {
 				close(enough)
 				return
 			}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -168,6 +169,19 @@ func TestRunJobControl(t *testing.T) {
 	p.sees(`ready> $`)
 	p.types("echo status $?\r")
 	p.sees(`\r\nstatus 130\r\n[\s\S]*ready> $`)
+	// Its program has ended, and something that this left running holds the pipe.
+	p.types("keepmum run --env acme -- sh -c 'sleep 60 & echo $$ >over' | cat\r")
+	waitFor(t, "the program's end", func() bool {
+		text, err := os.ReadFile(filepath.Join(w.project, "over"))
+		pid, bad := strconv.Atoi(strings.TrimSpace(string(text)))
+		return err == nil && bad == nil && unix.Kill(pid, 0) != nil
+	})
+	p.types("\x1a")
+	p.sees(`Stopped[\s\S]*ready> $`)
+	p.types("fg\r")
+	p.sees(`fg\r\nkeepmum run[^\r]*\r\n`)
+	p.types("\x03")
+	p.sees(`ready> $`)
 	p.types("exit\r")
 	p.ends()
 }
