@@ -24,82 +24,93 @@ const (
 	always = `\$[\w{(*@#?!$-]`
 	plain  = `(?:^|[^\\])(?:\\\\)*` // a backslash of its own is not before it
 	named  = `\$[A-Za-z_]\w*`
-	runs   = `\$\(`
+	runs   = `\$\([^)]*\)`
 	other  = `\\\$\((?:\)|[^()]*(?:\(|$))`    // a \$( that ruby does not take for a command
+	nested = `|\$\{[A-Za-z]\w*:[-=][^}]*\\\$` // and one in a default, which symfony leaves escaped
 	ending = `^[^\n]*[ \t\v\f\x{85}\p{Z}]\n`  // a first line of which gotenv takes the blanks
 	opened = `^(?:[^"]|\\")*="(?:[^"]|\\")*$` // a line of which phpdotenv expects more
 )
 
+// What readers take for blanks on a line.
+const (
+	uniBlanks   = latinBlanks + "\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+	latinBlanks = asciiBlanks + "\u0085\u00a0"
+	asciiBlanks = " \t\v\f"
+	jsBlanks    = asciiBlanks + "\u00a0\ufeff\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+	pyBlanks    = uniBlanks + "\x1c\x1d\x1e\x1f"
+	blankHash   = "\t#" // a # behind any of its blanks
+)
+
 // envReaders are the kinds there are, the most used first.
 var envReaders = []*envReader{
-	{name: "dotenv", fits: dialectJS, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+	{name: "dotenv", fits: dialectJS, returns: "lf", around: jsBlanks, quotes: "'\"`", closes: closeAtEnd, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}},
-	{name: "dotenv-expand", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+	{name: "dotenv-expand", fits: dialectJSExpand, returns: "lf", around: jsBlanks, quotes: "'\"`", closes: closeAtEnd, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expands(true, braced+`|`+named)}},
-	{name: "dotenv-expand", version: "1000", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+	{name: "dotenv-expand", version: "1000", fits: dialectJSExpand, returns: "lf", around: jsBlanks, quotes: "'\"`", closes: closeAtEnd, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{refuse(runs), expands(true, braced+`|`+named)}},
-	{name: "dotenv-expand", version: "11", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+	{name: "dotenv-expand", version: "11", fits: dialectJSExpand, returns: "lf", around: jsBlanks, quotes: "'\"`", closes: closeAtEnd, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expandHidden(`\$\{?[\w.]+`), unescape("keep", map[byte]string{'$': "$"})}},
-	{name: "next", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+	{name: "next", fits: dialectJSExpand, returns: "lf", around: jsBlanks, quotes: "'\"`", closes: closeAtEnd, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expands(true, `\$\{?\w+`)}},
-	{name: "vite", fits: dialectJSExpand, returns: "drop", quotes: "'\"`", closes: closeFirst, hash: "#",
+	{name: "vite", fits: dialectJSExpand, returns: "drop", around: " \t", quotes: "'\"`", closes: closeFirst, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escN)}}, all: []envStep{expands(true, braced+`|`+named)}},
-	{name: "bun", fits: dialectJSExpand, returns: "lf", quotes: "'\"`", closes: closeHidden, hash: "#",
+	{name: "bun", fits: dialectJSExpand, returns: "lf", around: asciiBlanks, quotes: "'\"`", closes: closeHidden, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escNR)}}, all: []envStep{expands(true, `\$\{?\w+`)}},
-	{name: "node --env-file", fits: dialectJS, returns: "drop", quotes: "'\"`", closes: closeFirst, hash: "#",
+	{name: "node --env-file", fits: dialectJS, returns: "drop", around: " \t", quotes: "'\"`", closes: closeFirst, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escN)}}},
-	{name: "deno", fits: dialectJS, returns: "drop", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+	{name: "deno", fits: dialectJS, returns: "drop", around: " \t", quotes: "'\"`", closes: closeAtEnd, hash: "#",
 		steps: map[byte][]envStep{'"': {unescape("keep", escN), expands(true, `\$`)}, 0: {expands(true, `\$`)}}},
-	{name: "dotenvx", fits: dialectJS, returns: "lf", quotes: "'\"`", closes: closeAtEnd, hash: "#",
+	{name: "dotenvx", fits: dialectJS, returns: "lf", around: jsBlanks, quotes: "'\"`", closes: closeAtEnd, hash: "#",
 		steps: map[byte][]envStep{'\'': {unescape("keep", map[byte]string{'\'': "'"})},
-			'"': {unescape("keep", escNRT), refuse(runs), expands(true, braced+`|`+named)},
-			0:   {refuse(runs), expands(true, braced+`|`+named)}, '`': {refuse(runs), expands(true, braced+`|`+named)}}},
-	{name: "varlock", fits: dialectEscaped, returns: "crlf", quotes: "'\"`", closes: closeHidden, hash: " #", strict: true,
+			'"': {unescape("keep", escNRT), refuse(`\$\([^)]+\)`), expands(true, braced+`|`+named)},
+			0:   {refuse(`\$\([^)]+\)`), expands(true, braced+`|`+named)}, '`': {refuse(`\$\([^)]+\)`), expands(true, braced+`|`+named)}}},
+	{name: "varlock", fits: dialectEscaped, returns: "crlf", around: jsBlanks, quotes: "'\"`", closes: closeHidden, hash: " #", strict: true,
 		steps: map[byte][]envStep{'\'': {refuse("^$")},
 			'"': {unescape("keep", map[byte]string{'"': `"`, 'n': "\n"}), expands(true, braced+`|`+named+`|`+runs)},
 			'`': {refuse("\n"), expands(true, braced+`|`+named+`|`+runs)}, 0: {refuse(`^$|#|\(`), expands(true, braced+`|`+named+`|`+runs)}}},
-	{name: "env-cmd", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeLast, line: true, hash: "#",
+	{name: "env-cmd", fits: dialectEscaped, returns: "lf", around: jsBlanks, quotes: "'\"", closes: closeLast, line: true, hash: "#",
 		all: []envStep{refuse(`[\x{2028}\x{2029}]`), unescape("keep", escN)}},
-	{name: "foreman", version: "node", fits: dialectPortable, quotes: "'\"", closes: closeFirst, line: true, hash: "#", strict: true},
-	{name: "godotenv", fits: dialectEscaped, returns: "crlf", quotes: "'\"", closes: closePrevious, hash: " #", strict: true,
+	{name: "foreman", version: "node", fits: dialectPortable, around: jsBlanks, quotes: "'\"", closes: closeFirst, line: true, hash: "#", strict: true},
+	{name: "godotenv", fits: dialectEscaped, returns: "crlf", around: latinBlanks, quotes: "'\"", closes: closePrevious, hash: blankHash, strict: true,
 		steps: map[byte][]envStep{'"': {refuse(`"$`), unescape("drop", escNR), expands(true, `\$\{?[A-Z0-9_]+\}?|\$\(`)}, 0: {expands(true, `\$\(?\{?[A-Z0-9_]+\}?`)}}},
-	{name: "docker compose", fits: dialectEscaped, quotes: "'\"", closes: closeEscaped, hash: " #", strict: true,
-		steps: map[byte][]envStep{'"': {unescape("keep", escPython), expands(true, `\$\$|`+named+`|`+braced)}, 0: {refuse(`\$\{`), expands(false, `\$\$|`+named)},
+	{name: "docker compose", fits: dialectEscaped, around: latinBlanks, quotes: "'\"", closes: closeEscaped, hash: " #", strict: true,
+		steps: map[byte][]envStep{'"': {unescape("keep", escPython), expands(true, `\$\$|`+named+`|`+braced)}, 0: {refuse(`\$\{|\p{Z}$`), expands(false, `\$\$|`+named)},
 			'\'': {unescape("keep", map[byte]string{'\'': "'"})}}},
 	{name: "viper", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAny, hash: "#", strict: true,
 		steps: map[byte][]envStep{'\'': {refuse(ending), blanksFirst},
 			'"': {refuse(ending), blanksFirst, unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?[A-Z0-9_]+\}?`)}, 0: {expands(true, `\$\{?[A-Z0-9_]+\}?`)}}},
-	{name: "python-dotenv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closePython, hash: " #",
+	{name: "python-dotenv", fits: dialectEscaped, returns: "lf", around: pyBlanks, quotes: "'\"", closes: closePython, hash: blankHash,
 		steps: map[byte][]envStep{'"': {unescape("keep", escPython)}, '\'': {unescape("keep", map[byte]string{'\'': "'", '\\': `\`})}},
 		all:   []envStep{expands(false, `\$\{[^}:]*(:-[^}]*)?\}`)}},
-	{name: "decouple", fits: dialectRaw, returns: "lf", quotes: "'\"", closes: closeAny, line: true},
+	{name: "decouple", fits: dialectRaw, returns: "lf", around: pyBlanks, quotes: "'\"", closes: closeAny, line: true},
 	{name: "django-environ", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAny, line: true, blanks: true, hash: "#",
 		steps: map[byte][]envStep{'"': {refuse("#"), unescape("drop", map[byte]string{'n': `\n`, 'r': `\r`, 't': `\t`, '$': `$`})}, '\'': {refuse(`(?s)^".*"$`)}},
 		all:   []envStep{refuse(`[\v\f\x1c-\x1e\x{85}\x{2028}\x{2029}]`)}},
-	{name: "ruby dotenv", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAtEnd, hash: "#",
-		steps: map[byte][]envStep{'"': {refuse(other), unescape("drop", map[byte]string{'n': `\n`, 'r': `\r`}), expands(true, `\$\{?\w+|\$\(`)},
-			0: {refuse(other), unescape("drop", nil), expands(true, `\$\{?\w+|\$\(`)}}},
-	{name: "ruby dotenv", version: "2", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeAny, line: true, hash: "#",
-		steps: map[byte][]envStep{'"': {refuse(other), unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?\w+|\$\(`)},
-			0: {refuse(other), expands(true, `\$\{?\w+|\$\(`)}}},
+	{name: "ruby dotenv", fits: dialectPortable, returns: "lf", around: asciiBlanks, quotes: "'\"", closes: closeAtEnd, hash: "#",
+		steps: map[byte][]envStep{'"': {refuse(other), unescape("drop", map[byte]string{'n': `\n`, 'r': `\r`}), expands(true, `\$\{?\w+|\$\([^)]+\)`)},
+			0: {refuse(other), unescape("drop", nil), expands(true, `\$\{?\w+|\$\([^)]+\)`)}}},
+	{name: "ruby dotenv", version: "2", fits: dialectEscaped, returns: "lf", around: asciiBlanks, quotes: "'\"", closes: closeAny, line: true, hash: "#",
+		steps: map[byte][]envStep{'"': {refuse(other), unescape("keep", escNR), unescape("drop", nil), expands(true, `\$\{?\w+|\$\([^)]+\)`)},
+			0: {refuse(other), expands(true, `\$\{?\w+|\$\([^)]+\)`)}}},
 	{name: "foreman", version: "ruby", fits: dialectEscaped, returns: "crlf", quotes: "'\"", closes: closeAny, line: true, blanks: true,
 		steps: map[byte][]envStep{'"': {unescape("keep", escN), unescape("drop", map[byte]string{'$': "$"})}}},
-	{name: "symfony", fits: dialectShell, returns: "lf", quotes: "'\"", closes: closeWords, strict: true,
-		steps: map[byte][]envStep{'"': {refuse(`\\\\\\"`), refuse(other), unescape("keep", map[byte]string{'"': `"`, 'n': "\n", 'r': "\r"}), expands(true, `\$\{?[A-Za-z_]\w*|\$\(`),
-			unescape("keep", map[byte]string{'\\': `\`})}, 0: {refuse("^[# \t]"), refuse(other), expands(true, `\$\{?[A-Za-z_]\w*|\$\(`), unescape("keep", map[byte]string{'\\': `\`, '"': `"`, '\'': "'"})}}},
-	{name: "phpdotenv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeWord, strict: true,
+	{name: "symfony", fits: dialectShell, returns: "lf", around: " \t", quotes: "'\"", closes: closeWords, strict: true,
+		steps: map[byte][]envStep{'"': {refuse(`\\\\\\"`), refuse(other + nested), unescape("keep", map[byte]string{'"': `"`, 'n': "\n", 'r': "\r"}), expands(true, `\$[A-Za-z{(]`),
+			unescape("keep", map[byte]string{'\\': `\`})}, 0: {refuse("^[# \t]|[\v\f]"), refuse(other + nested), expands(true, `\$[A-Za-z{(]`), unescape("keep", map[byte]string{'\\': `\`, '"': `"`, '\'': "'"})}}},
+	{name: "phpdotenv", fits: dialectEscaped, returns: "lf", around: " \t\v", quotes: "'\"", closes: closeWord, strict: true,
 		steps: map[byte][]envStep{'"': {unescape("fail", escPHP)}, '\'': {refuse("\n"), refuse(opened)},
-			0: {refuse("#"), refuse(opened)}}},
+			0: {refuse("#|.[\v\f]"), refuse(opened)}}},
 	{name: "just", fits: dialectShell, quotes: "'\"", closes: closeWords, strict: true,
-		steps: map[byte][]envStep{'"': {unescape("fail", escRust)}, '\'': {refuse(`\\$`)}, 0: {refuse(`^#|\\$`), unescape("fail", escRust), expands(true, `\$\{?\w+|\$\(|\$$`)}}},
-	{name: "direnv", fits: dialectEscaped, returns: "lf", quotes: "'\"", closes: closeAny, line: true, hash: "#", strict: true,
-		steps: map[byte][]envStep{'"': {unescape("keep", escNR), unescape("drop", nil), expands(false, always)},
-			0: {refuse(`\s`), expands(false, always)}}},
-	{name: "busybox sh", fits: dialectShell, quotes: "'\"", closes: closeWords,
+		steps: map[byte][]envStep{'"': {unescape("fail", escRust)}, '\'': {refuse(`\\$`)}, 0: {refuse(`^#|\\$|[\v\f\x{85}\p{Z}](?:#|$)`), unescape("fail", escRust), expands(true, `\$`)}}},
+	{name: "direnv", fits: dialectEscaped, returns: "lf", around: " \t\f", quotes: "'\"", closes: closeAny, line: true, hash: "#", strict: true,
+		steps: map[byte][]envStep{'"': {unescape("keep", escNR), unescape("drop", nil), expands(false, `\$[\w{*@#?!$-]`)},
+			0: {refuse(`\s`), expands(false, `\$[\w{*@#?!$-]`)}}},
+	{name: "busybox sh", fits: dialectShell, around: " \t", quotes: "'\"", closes: closeWords,
 		steps: map[byte][]envStep{'"': {refuse(plain + "(?:`|" + always + ")"), unescape("keep", escShell)},
 			0: {refuse(`^~|\\$|` + plain + "(?:[`;&|<>()]|" + always + ")"), unescape("drop", map[byte]string{'$': "$"})}}},
 	{name: "docker run", fits: dialectRaw, blanks: true},
-	{name: "make", fits: dialectRaw, blanks: true, hash: "#", all: []envStep{refuse(`^[ \t]|\$.|\\$`)}},
+	{name: "make", fits: dialectRaw, blanks: true, hash: "#", all: []envStep{refuse(`^[ \t\v\f]|\$.|\\$`)}},
 }
 
 // envNeighbours stand behind a value that only opens or hides a quote, which does

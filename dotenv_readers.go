@@ -7,6 +7,7 @@ package main
 // (SPEC §8.4).
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 	"sync"
@@ -42,6 +43,7 @@ type envReader struct {
 	closes  closing
 	line    bool               // a value never goes on over the end of its line
 	blanks  bool               // those around a value without quotes are part of it
+	around  string             // else they are these, and all of Unicode if it is empty
 	hash    string             // begins a comment where there are no quotes
 	strict  bool               // nothing is read of a text with a line that makes no sense
 	steps   map[byte][]envStep // changes, by quote; 0 for a value without
@@ -155,7 +157,7 @@ func (k *envReader) read(text, v string) map[string]string {
 		if m != nil && !ok {
 			text = text[len(m[0]):]
 			if !k.blanks {
-				text = strings.TrimLeft(text, " \t")
+				text = strings.TrimLeft(text, cmp.Or(k.around, uniBlanks))
 			}
 			if value, rest, ok = k.value(text); ok {
 				out[m[1]] = value
@@ -189,11 +191,11 @@ func (k *envReader) value(s string) (value, rest string, ok bool) {
 			return "", after, false
 		}
 	}
-	if i := strings.Index(line, k.hash); i >= 0 && k.hash != "" {
+	if i := k.comment(line); i >= 0 {
 		line = line[:i]
 	}
 	if !k.blanks {
-		line = strings.TrimFunc(line, unicode.IsSpace)
+		line = strings.Trim(line, "\r"+cmp.Or(k.around, uniBlanks))
 	}
 	quote := byte(0)
 	if n := len(line); (k.closes == closeAtEnd || k.closes == closeAny) && n > 1 &&
@@ -208,6 +210,19 @@ func (k *envReader) value(s string) (value, rest string, ok bool) {
 	}
 	value, ok = k.change(line, quote)
 	return value, rest, ok
+}
+
+// comment finds where a comment begins in a line without quotes.
+func (k *envReader) comment(line string) int {
+	if k.hash != blankHash {
+		return strings.Index(line, cmp.Or(k.hash, "\n"))
+	}
+	for i, c := range line {
+		if c == '#' && strings.TrimRight(line[:i], k.around) != line[:i] {
+			return i
+		}
+	}
+	return -1
 }
 
 // close finds the quote that ends the value which s begins with, 0 for none,
@@ -243,7 +258,7 @@ func (k *envReader) close(s string) (end int, rest string) {
 		case k.closes == closePrevious || k.closes == closeEscaped:
 			return end, behind
 		case k.closes == closeFirst || k.closes == closeHidden || k.closes == closeLast ||
-			onlyComment(behind):
+			onlyComment(behind) && (k.hash != "" || !strings.HasPrefix(strings.TrimLeft(behind, " \t\f"), "#")):
 			_, rest, _ = strings.Cut(behind, "\n")
 			return end, rest
 		case k.closes == closePython:

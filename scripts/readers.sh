@@ -5,6 +5,7 @@
 #   scripts/readers.sh system          install Debian's readers (as root)
 #   scripts/readers.sh install LAB     install those of npm and Go, build keepmum
 #   scripts/readers.sh run LAB [NAME]  measure all, or the named, and write the data
+#   scripts/readers.sh more LAB [NAME] the same with rarer values, for the tests
 #   scripts/readers.sh doc             write the tables of docs/readers.md from it
 #
 # What is not installed is left out. Checkouts of python-dotenv, django-environ,
@@ -17,7 +18,7 @@ debian=(bash busybox dash direnv ksh93u+m make mksh php-cli php-symfony-dotenv
 	ruby ruby-dotenv ruby-foreman yash zsh)
 
 lab() {
-	[ -n "${1:-}" ] || { sed -n '5,8s/^# *//p' scripts/readers.sh >&2; exit 2; }
+	[ -n "${1:-}" ] || { sed -n '5,9s/^# *//p' scripts/readers.sh >&2; exit 2; }
 	mkdir -p "$1"
 	(cd "$1" && pwd -P)
 }
@@ -38,6 +39,11 @@ run)
 	lab=$(lab "${2:-}")
 	python3 -B scripts/readers/matrix.py "$lab" "$lab/matrix.json" "${@:3}"
 	[ $# -gt 2 ] || cp "$lab/matrix.json" testdata/readers/matrix.json
+	;;
+more)
+	lab=$(lab "${2:-}")
+	python3 -B scripts/readers/matrix.py --more "$lab" "$lab/more.json" "${@:3}"
+	[ $# -gt 2 ] || cp "$lab/more.json" testdata/readers/more.json
 	;;
 doc)
 	go test -run '^TestReaders' -update .

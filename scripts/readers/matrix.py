@@ -1,6 +1,7 @@
-"""python3 matrix.py LAB OUT [READER...]: lets every reader in LAB read every value
-class in every dialect through the mounts of a real keeper, and writes what came
-out to OUT. LAB/keepmum is the program; see ../readers.sh."""
+"""python3 matrix.py [--more] LAB OUT [READER...]: lets every reader in LAB read every
+value class, or with --more the rarer ones, in every dialect through the mounts of a
+real keeper, and writes what came out to OUT. LAB/keepmum is the program; see
+../readers.sh."""
 import base64
 import concurrent.futures
 import datetime
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from classes import CLASSES
+from classes import CLASSES, MORE
 from keeper import Keeper
 from readers import all_readers
 
@@ -187,4 +188,8 @@ def compact(matrix):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--more"]:
+        CLASSES.clear()
+        CLASSES.update(MORE)
+        del sys.argv[1]
     main(*sys.argv[1:])
