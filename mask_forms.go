@@ -52,15 +52,16 @@ func masksFor(vars []*variable) (p *patterns, left []string) {
 // They are its own: v may be wiped. [RUN-19]
 func spellings(v []byte) (all [][]byte) {
 	v = bytes.Clone(v)
-	for _, text := range [][]byte{v, bytes.TrimSpace(v)} {
+	texts := [][]byte{v, bytes.TrimSpace(v)}
+	if bytes.Equal(texts[0], texts[1]) {
+		texts = texts[:1]
+	}
+	for _, text := range texts {
 		all = append(all, text, bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")),
 			hex.AppendEncode(nil, text), bytes.ToUpper(hex.AppendEncode(nil, text)))
 		all = append(all, base64Texts(text)...)
 		all = append(all, urlTexts(text)...)
-		for _, s := range jsonStyles {
-			all = append(all, s.text(text))
-		}
-		all = append(all, jsonStyles[0].text(jsonStyles[0].text(text))) // a log of JSON
+		all = append(all, jsonTexts(text)...)
 	}
 	if bytes.IndexByte(v, '\n') >= 0 {
 		for line := range bytes.SplitSeq(v, []byte("\n")) {
@@ -117,6 +118,16 @@ func urlTexts(v []byte) (all [][]byte) {
 	return all
 }
 
+// jsonTexts returns v as JSON, and within the JSON of a log: that of the same
+// program, of JavaScript or of Python, which is also what others write of ASCII.
+func jsonTexts(v []byte) (all [][]byte) {
+	for _, s := range jsonStyles {
+		text := s.text(v)
+		all = append(all, text, s.text(text), jsonStyles[0].text(text), jsonStyles[1].text(text))
+	}
+	return all
+}
+
 // jsonStyle is how one family of programs writes a JSON string.
 type jsonStyle struct {
 	escaped string // written \uXXXX, besides control characters
@@ -132,6 +143,7 @@ var jsonStyles = []jsonStyle{
 	{format: `\u%04x`, ascii: true},
 	{format: `\u%04x`, escaped: "<>&\u2028\u2029"},
 	{format: `\u%04x`, ascii: true, slash: true},
+	{format: `\u%04x`, slash: true},
 	{format: `\u%04X`, ascii: true, escaped: "\"&'+<>`"},
 	{format: `\u%04x`, escaped: "<>&='\u2028\u2029"},
 	{format: `\u%04x`, ascii: true, slash: true, escaped: "<>&'\"", upper: true}, // PHP's frameworks
