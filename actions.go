@@ -86,22 +86,21 @@ func (k *keeper) dispatch(ctx context.Context, who *caller, name string, params 
 	}
 	r := &request{actor: actor, via: via, claim: p.claim, conn: who.conn, action: m.action}
 	c := &call{k: k, r: r, args: p.args}
+	if err := c.inScope(); err != nil { // each call for itself: one that it joins is another's
+		return nil, err
+	}
 	key := fmt.Sprintf("%d/%d %s %x", actor.pid, actor.start, name, p.digest)
-	return k.join(ctx, key, who.conn, func(ctx context.Context) (any, error) {
-		return c.run(ctx, m)
-	})
+	run := func(ctx context.Context) (any, error) { return c.run(ctx, m) }
+	result, err := k.join(ctx, key, who.conn, run)
+	if err == nil && m.action == actConnect && !c.connected() { // the yes was for another connection
+		return k.join(ctx, key, who.conn, run)
+	}
+	return result, err
 }
 
 // run takes one call through its stages.
 func (c *call) run(ctx context.Context, m method) (any, error) {
 	if c.k.policy.MCP || c.r.via != viaMCP {
-		if err := c.inScope(); err != nil {
-			// [AUD-6]: once a minute, lest a client fill the log.
-			if c.k.firstInMinute(fmt.Sprintf("scope of %d/%d", c.r.actor.pid, c.r.actor.start)) {
-				c.k.record(c.r, "", "deny", "not connected", "")
-			}
-			return nil, err
-		}
 		if err := m.prepare(c); err != nil {
 			c.done()
 			return nil, err
@@ -157,22 +156,27 @@ func (c *call) done() {
 // inScope refuses a client that has not been connected, or names an account
 // that is not this vault's. [TUL-9]
 func (c *call) inScope() error {
-	if c.r.via != viaMCP || c.r.action == actConnect {
+	if c.r.via != viaMCP || c.r.action == actConnect || !c.k.policy.MCP ||
+		c.args.AccountID == accountID(c.k.vault.id) && c.connected() {
 		return nil
 	}
-	connect := *c.r
-	connect.action = actConnect
-	now := time.Now()
-	for _, g := range c.k.grants.inForce(now) {
-		if g.covers(&connect, now) && c.args.AccountID == accountID(c.k.vault.id) {
-			return nil
-		}
+	// [AUD-6]: once a minute, lest a client fill the log.
+	if c.k.firstInMinute(fmt.Sprintf("scope of %d/%d", c.r.actor.pid, c.r.actor.start)) {
+		c.k.record(c.r, "", "deny", "not connected", "")
 	}
 	scope := "environments:list"
 	if c.r.action != actList {
 		scope = "environments:write"
 	}
 	return wireErrorf(codeScope, "Missing required scope: %s. Call the authenticate tool first.", scope)
+}
+
+// connected reports whether a grant of connect covers this connection. [GRT-10]
+func (c *call) connected() bool {
+	connect := *c.r
+	connect.action = actConnect
+	now := time.Now()
+	return slices.ContainsFunc(c.k.grants.inForce(now), func(g *grant) bool { return g.covers(&connect, now) })
 }
 
 // params are a request's as they travel on the socket.

@@ -49,7 +49,7 @@ func (k *keeper) join(ctx context.Context, key string, conn uint64,
 			"which continues it")
 	case <-ctx.Done():
 		k.withdraw(key, p)
-		return nil, ctx.Err()
+		return nil, wireErrorf(codeRefused, "not approved: the call was withdrawn")
 	}
 }
 

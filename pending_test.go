@@ -125,6 +125,9 @@ func TestJoinWithdrawn(t *testing.T) {
 			if !isClosed(p.done) || len(j.pending) > 0 {
 				t.Errorf("%s: the question stays after the last", name)
 			}
+			if w := wireErrorOf(<-ended); name == "cancelled" && w.Code != codeRefused { // [SOC-18]
+				t.Errorf("%s: code %d, %s", name, w.Code, w.Message)
+			}
 		})
 	}
 }

@@ -381,7 +381,8 @@ func (p *policy) ruling(r *request) decision {
 		}
 		u := decision{word: p.Rules[i].decision, rule: p.Rules[i].where}
 		// A wildcard was written without this Environment in mind. [POL-10]
-		if u.word == "allow" && p.sensitive(o) && p.Rules[i].environment != r.object.environment {
+		if u.word == "allow" && p.sensitive(o) &&
+			(p.Rules[i].environment != o.environment || strings.ContainsAny(o.environment, "*?")) {
 			u = decision{word: "ask", rule: u.rule + " (sensitive, so ask)"}
 		}
 		// Another process may be the one that reads. [GRT-19]
@@ -414,7 +415,12 @@ func (u *rule) matches(r *request) bool {
 	if u.program != "" && u.program != actor.exe && !(strict && alike) {
 		return false
 	}
-	return u.under == "" || isUnder(actor.dir, u.under) || strict && !path.IsAbs(actor.dir)
+	where := actor.dir
+	if strict {
+		where = pathOf(where) // of a folder that was removed, where it was last
+	}
+	return u.under == "" || isUnder(where, u.under) && (strict || pathOf(where) == where) ||
+		strict && !path.IsAbs(where)
 }
 
 // matchesNames matches the Environment. A rename is about two names: an allow

@@ -158,6 +158,13 @@ func TestDecide(t *testing.T) {
 			`{"under": "/x", "decision": "deny"}`, allowAll), reading(dir("")), "", "deny",
 			first},
 
+		{"under, removed directory, deny", "", rulesText("", `{"under": "/x", "decision": "deny"}`,
+			allowAll), reading(dir("/x (deleted)")), "", "deny", first},
+		{"under, directory removed elsewhere, deny", "", rulesText("", `{"under": "/x", "decision": "deny"}`,
+			allowAll), reading(dir("/y (deleted)")), "", "allow", "policy.json:3"},
+		{"under, removed directory, allow", "", one(`{"under": "/x", "decision": "allow"}`),
+			reading(dir("/x/y (deleted)")), "", "ask", "no rule"},
+
 		// [POL-7] [WHO-8]
 		{"agent, allow says nothing of it", "", one(allowAll), reading(agent(agentYes)), "",
 			"ask", "no rule"},
@@ -195,6 +202,9 @@ func TestDecide(t *testing.T) {
 		{"sensitive, allow by name", "", rulesText(`"sensitive": ["acme-*"], `,
 			`{"environment": "acme-dev", "decision": "allow"}`),
 			reading(), "", "allow", first},
+		{"sensitive, a name that looks like the wildcard", "", rulesText(`"sensitive": ["acme-*"], `,
+			`{"environment": "acme-*", "decision": "allow"}`), reading(env("acme-*")), "", "ask passphrase",
+			first + " (sensitive, so ask)"},
 		{"sensitive, no rule", "", `{"sensitive": ["acme-*"]}`, reading(), "", "ask passphrase",
 			"no rule"},
 		{"sensitive, grant", "", `{"sensitive": ["acme-*"]}`, reading(), "grant 7", "allow",

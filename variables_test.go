@@ -53,6 +53,38 @@ func TestScope(t *testing.T) {
 	}
 }
 
+// TestScopeTogether: two connections of one client that authenticate at once are
+// two, and a once is for one of them; neither gets what only the other may. [GRT-10]
+// [TUL-9]
+func TestScopeTogether(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.unlock()
+	a, b := w.client(), w.client()
+	first := a.call("authenticate", map[string]any{})
+	p.asked("connect")
+	second := b.call("authenticate", map[string]any{})
+	list := map[string]any{"accountId": strings.Repeat("A", 26)}
+	if _, got := b.result(b.call("list_environments", list)); !strings.Contains(got, "Missing required scope") {
+		t.Errorf("before: %q", got)
+	}
+	p.presses("o")
+	r, text := a.result(first)
+	if text != "" {
+		t.Fatal(text)
+	}
+	p.answers("connect", "o")
+	if _, text := b.result(second); text != "" {
+		t.Fatal(text)
+	}
+	a.account, b.account = r["account_id"].(string), r["account_id"].(string)
+	for _, c := range []*session{a, b} {
+		if _, text := c.asked(p, "list", "o", "list_environments", map[string]any{}); text != "" {
+			t.Errorf("connected, and %s", text)
+		}
+	}
+}
+
 // TestAppend: what becomes of names and values, and who has seen them.
 func TestAppend(t *testing.T) {
 	t.Parallel()
