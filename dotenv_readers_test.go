@@ -23,13 +23,14 @@ var measuredAs = map[string][]string{
 	"dotenvx":            {"dotenvx"},
 	"varlock":            {"varlock"},
 	"env-cmd":            {"env-cmd"},
-	"foreman node":       {"foreman (nf)"},
+	"foreman node":       {"foreman (node)"},
 	"godotenv":           {"godotenv"},
 	"docker compose":     {"compose-go"},
 	"viper":              {"gotenv", "viper"},
 	"python-dotenv":      {"python-dotenv 1.2"},
 	"decouple":           {"decouple"},
 	"django-environ":     {"django-environ 0.11"},
+	"django-environ 0.4": {"django-environ 0.4"},
 	"ruby dotenv":        {"ruby dotenv 3"},
 	"ruby dotenv 2":      {"ruby dotenv 2"},
 	"foreman ruby":       {"foreman (ruby)"},
@@ -73,6 +74,13 @@ func TestReadersAlsoMeasured(t *testing.T) {
 		{"docker compose", dialectRaw, `a${b`, true},
 		{"docker compose", dialectRaw, `a\$(`, false},
 		{"godotenv", dialectRaw, `a$(1b`, true},
+		{"docker compose", dialectJS, "it's `x` ${{ y }}", true},
+		{"docker compose", dialectJS, "it's `x` ${", true},
+		{"phpdotenv", dialectPortable, "'a\n\\", true},
+		{"phpdotenv", dialectPortable, "'a\nb\\", false},
+		{"django-environ 0.4", dialectJS, "a\\nb`'", true},
+		{"foreman node", dialectPortable, "a\u2028#b", true},
+		{"foreman node", dialectPortable, "a#\u2028b", false},
 		{"deno", dialectRaw, "\u00a0a", false},
 		{"bun", dialectRaw, "a\v", true},
 		{"bun", dialectRaw, "a\u00a0", false},
@@ -122,6 +130,7 @@ func checkMeasured(t *testing.T, file string, want int) {
 	}
 	pairs := 0
 	for _, k := range envReaders {
+		before := pairs
 		for _, m := range matrix.Readers {
 			if !m.Reads || !slices.Contains(measuredAs[strings.TrimSpace(k.name+" "+k.version)], m.Name) {
 				continue
@@ -139,6 +148,9 @@ func checkMeasured(t *testing.T, file string, want int) {
 					}
 				}
 			}
+		}
+		if pairs == before && file == "matrix.json" {
+			t.Errorf("%s %s is held against no reader", k.name, k.version)
 		}
 	}
 	if pairs < want {
