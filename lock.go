@@ -1,18 +1,106 @@
 package main
 
-// How a keeper is locked from outside (SPEC §4, §11).
+// keeper.lock: who takes it, who holds it, and how its holder is made to let go
+// (SPEC §4, §11).
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// lockPath is the file that a keeper holds for life. [KPR-1]
+func lockPath(home string) string { return filepath.Join(home, "keeper.lock") }
+
+// takeHome makes the home ready and takes keeper.lock, which a keeper holds
+// for life. A second one learns who runs (SPEC §4) [KPR-1] [KPR-2].
+func takeHome(home string) (*os.File, error) {
+	if err := ensureHome(home); err != nil {
+		return nil, err
+	}
+	lock, err := openPrivate(lockPath(home), os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := flockSoon(lock); err != nil {
+		lock.Close()
+		return nil, whoHolds(home)
+	}
+	lock.Truncate(0)
+	fmt.Fprintf(lock, "pid %d\n", os.Getpid())
+	return lock, nil
+}
+
+// flockSoon takes a lock that others hold for moments: who only looks whether a
+// keeper holds it.
+func flockSoon(lock *os.File) (err error) {
+	for range 10 {
+		if err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
+}
+
+// lockHolder reports whether somebody holds keeper.lock, and what it says of who.
+func lockHolder(home string) (who string, held bool, err error) {
+	lock, err := openPrivate(lockPath(home), os.O_RDONLY)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	defer lock.Close()
+	// Shared, so that two who look at once do not take each other for a keeper.
+	if err = unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != unix.EWOULDBLOCK {
+		return "", false, err
+	}
+	text := make([]byte, 64)
+	n, _ := lock.ReadAt(text, 0)
+	who = clean(strings.TrimSpace(string(text[:n])), 40)
+	return cmp.Or(who, "pid unknown"), true, nil
+}
+
+// unreached is the error of who finds nobody at the socket, while somebody holds
+// keeper.lock: one that asks for a passphrase, is about to end, or serves and has
+// had its socket removed. Where no keeper runs it is nil. [KPR-2]
+func unreached(home string) error {
+	who, held, err := lockHolder(home)
+	if err != nil || !held {
+		return err
+	}
+	return fmt.Errorf("a keeper holds keeper.lock (%s) and cannot be reached: "+
+		"type the passphrase in its terminal if it asks, or end it with keepmum lock", who)
+}
+
+// whoHolds is the error of who found keeper.lock taken. [KPR-2]
+func whoHolds(home string) error {
+	who, held, err := lockHolder(home)
+	if err != nil {
+		return err
+	}
+	if !held {
+		return errors.New("keeper.lock was held until just now: try again")
+	}
+	client, err := dialKeeper(home)
+	if errors.Is(err, errNoKeeper) {
+		return unreached(home)
+	}
+	if err == nil {
+		client.close()
+	}
+	return fmt.Errorf("a keeper runs already (%s): use its terminal, or end it with keepmum lock", who)
+}
 
 func runLock(c *cli, args []string) error {
 	if err := c.want(args, 0, 0); err != nil {
@@ -26,11 +114,14 @@ func runLock(c *cli, args []string) error {
 	defer cancel()
 	err = askToLock(ctx, home)
 	if errors.Is(err, errNoKeeper) {
-		fmt.Fprintln(c.out, "locked already: "+whoHolds(home))
-		return nil
+		_, held, unknown := lockHolder(home)
+		if unknown == nil && !held {
+			fmt.Fprintln(c.out, "locked already: no keeper runs")
+			return nil
+		}
 	}
-	if errors.Is(err, &wireError{Code: codeBusy}) {
-		err = signalKeeper(home)
+	if errors.Is(err, errNoKeeper) || errors.Is(err, &wireError{Code: codeBusy}) {
+		err = signalHolder(home)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errNoAnswer
@@ -58,17 +149,25 @@ func askToLock(ctx context.Context, home string) error {
 	return err
 }
 
+// signalHolder is for a keeper that cannot be asked. One that lets go meanwhile has
+// locked.
+func signalHolder(home string) error {
+	err := signalKeeper(home)
+	if _, held, unknown := lockHolder(home); unknown == nil && !held {
+		return nil
+	}
+	return err
+}
+
 // awaitLock waits until the keeper has let go of its lock file: only then are
 // its mounts gone. [CLI-13] (SPEC §11)
 func awaitLock(ctx context.Context, home string, out io.Writer) error {
 	for {
-		lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR)
+		_, held, err := lockHolder(home)
 		if err != nil {
 			return err
 		}
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		lock.Close()
-		if err == nil {
+		if !held {
 			fmt.Fprintln(out, "locked")
 			return nil
 		}

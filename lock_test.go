@@ -42,3 +42,73 @@ func TestLockRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestLockWithoutASocket: any program of the user can remove it, and the keeper
+// serves on. Nobody is told that no keeper runs, and lock ends it. [CLI-13]
+// [KPR-2] [SOC-13]
+func TestLockWithoutASocket(t *testing.T) {
+	t.Parallel()
+	w, p, path := mounted(t, "")
+	must(t, os.Remove(socketPath(w.home)))
+	want := fmt.Sprintf("a keeper holds keeper.lock (pid %d) and cannot be reached", p.cmd.Process.Pid)
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"revoke", "--all"}, {"list"}} {
+		out, errOut, code := w.done(w.command(args...))
+		if code != 1 || out != "" || !strings.Contains(errOut, want) || !strings.Contains(errOut, "keepmum lock") {
+			t.Errorf("%q: %d %q %q, want %q", args, code, out, errOut, want)
+		}
+	}
+	out, errOut, code := w.done(w.command("lock"))
+	_, err := os.Lstat(path)
+	if code != 0 || out != "locked\n" || !os.IsNotExist(err) {
+		t.Errorf("lock: %d %q %q, the mount %v", code, out, errOut, err)
+	}
+	p.sees("locked: signal")
+	p.ends()
+	if out, _, code := w.done(w.command("status")); code != 0 || !strings.HasPrefix(out, "locked: no keeper runs") {
+		t.Errorf("status after the lock: %d %q", code, out)
+	}
+}
+
+// TestLockOfAStartingKeeper: one that asks for its passphrase ends, be it of a
+// terminal or of a command, and so does one whose scrypt still works. [CLI-13]
+func TestLockOfAStartingKeeper(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	must(t, os.Mkdir(w.home, 0o700))
+	v, err := createVault(vaultPath(w.home), []byte(testPass)) // at its real cost
+	must(t, err)
+	v.close()
+	for _, test := range []struct {
+		args  []string
+		typed string
+	}{{[]string{"unlock"}, ""}, {[]string{"list"}, ""}, {[]string{"passwd"}, ""}, {[]string{"unlock"}, testPass + "\r"}} {
+		p := w.atTerminal(test.args...)
+		p.type_("passphrase: $", test.typed)
+		if out, errOut, code := w.done(w.command("lock")); code != 0 || out != "locked\n" {
+			t.Errorf("lock of %q: %d %q %q", test.args, code, out, errOut)
+		}
+		if _, held, err := lockHolder(w.home); held || err != nil {
+			t.Errorf("after the lock of %q: held %v, %v", test.args, held, err)
+		}
+		if p.ends(); test.typed == "" && p.cmd.ProcessState.ExitCode() != 1 {
+			t.Errorf("%q ended with %v", test.args, p.cmd.ProcessState)
+		}
+	}
+}
+
+// TestLockThatCannot: who holds keeper.lock names no process, or may not be seen.
+func TestLockThatCannot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	must(t, os.Mkdir(w.home, 0o700))
+	held := holdLock(t, w.home, "")
+	if out, errOut, code := w.done(w.command("lock")); code != 1 || out != "" || !strings.Contains(errOut, "does not answer") {
+		t.Errorf("nobody named: %d %q %q", code, out, errOut)
+	}
+	must(t, held.Chmod(0o644))
+	for _, args := range []string{"lock", "status"} {
+		if out, errOut, code := w.done(w.command(args)); code != 1 || out != "" || !strings.Contains(errOut, "chmod 600") {
+			t.Errorf("%s, open to others: %d %q %q", args, code, out, errOut)
+		}
+	}
+}

@@ -40,47 +40,6 @@ func policyPath(home string) string { return filepath.Join(home, "policy.json") 
 // adminPolicy comes before the person's own policy (SPEC §6).
 var adminPolicy = "/etc/keepmum/policy.json"
 
-// takeHome makes the home ready and takes keeper.lock, which a keeper holds
-// for life. A second one learns who runs (SPEC §4) [KPR-1] [KPR-2].
-func takeHome(home string) (*os.File, error) {
-	if err := ensureHome(home); err != nil {
-		return nil, err
-	}
-	lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, errors.New(whoHolds(home))
-	}
-	lock.Truncate(0)
-	fmt.Fprintf(lock, "pid %d\n", os.Getpid())
-	return lock, nil
-}
-
-// whoHolds says whether there is a keeper. One that holds keeper.lock and has no
-// socket asks for a passphrase, or is about to end. [KPR-2]
-func whoHolds(home string) string {
-	lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR)
-	if err != nil {
-		return "no keeper runs"
-	}
-	defer lock.Close()
-	if unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
-		return "no keeper runs"
-	}
-	text := make([]byte, 64)
-	n, _ := lock.ReadAt(text, 0)
-	who := clean(strings.TrimSpace(string(text[:n])), 40)
-	if client, err := dialKeeper(home); err == nil {
-		client.close()
-	} else if errors.Is(err, errNoKeeper) {
-		return fmt.Sprintf("a keeper is starting or ending (%s): type the passphrase in its terminal, or Ctrl-C", who)
-	}
-	return fmt.Sprintf("a keeper runs already (%s): use its terminal, or end it with keepmum lock", who)
-}
-
 // unlock is the keeper of a terminal, from its first question to its lock. It
 // implements *Keeper and socket* (SPEC §4).
 func unlock(notify string, again bool) error {
@@ -91,6 +50,9 @@ func unlock(notify string, again bool) error {
 	if err := checkSocketPath(socketPath(home)); err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT,
+		syscall.SIGQUIT) // which would show the stacks of all that runs
+	defer stop()
 	lock, err := takeHome(home)
 	if err != nil {
 		return err
@@ -105,9 +67,6 @@ func unlock(notify string, again bool) error {
 		return err
 	}
 	defer t.close()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT,
-		syscall.SIGQUIT) // which would show the stacks of all that runs
-	defer stop()
 	v, err := openAtTerminal(ctx, t, home, again)
 	if err != nil {
 		return err
@@ -152,8 +111,19 @@ func startAgain(notify string) error {
 }
 
 // openAtTerminal asks for the passphrase, and makes the vault on first use
-// (SPEC §4).
+// (SPEC §4). Who is told to end while scrypt works serves nothing. [CLI-13]
 func openAtTerminal(ctx context.Context, t *terminal, home string, again bool) (*vault, error) {
+	v, err := askAndOpen(ctx, t, home, again)
+	if ctx.Err() == nil {
+		return v, err
+	}
+	if err == nil {
+		v.close()
+	}
+	return nil, errInterrupt
+}
+
+func askAndOpen(ctx context.Context, t *terminal, home string, again bool) (*vault, error) {
 	path := vaultPath(home)
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return createAtTerminal(ctx, t, path)

@@ -33,7 +33,10 @@ func runStatus(c *cli, args []string) error {
 			err = json.Unmarshal(raw, &s)
 		}
 	}
-	if err != nil && !errors.Is(err, errNoKeeper) {
+	if errors.Is(err, errNoKeeper) {
+		err = unreached(home)
+	}
+	if err != nil {
 		return err
 	}
 	return c.print(s, func(w io.Writer) { printStatus(w, &s) })
@@ -211,8 +214,10 @@ func runRevoke(c *cli, args []string) error {
 	}
 	client, err := dialKeeper(home)
 	if errors.Is(err, errNoKeeper) {
-		fmt.Fprintln(c.out, "no keeper runs: there are no grants")
-		return nil
+		if err = unreached(home); err == nil {
+			fmt.Fprintln(c.out, "no keeper runs: there are no grants")
+		}
+		return err
 	}
 	if err != nil {
 		return err
