@@ -34,9 +34,26 @@ func takeHome(home string) (*os.File, error) {
 		lock.Close()
 		return nil, whoHolds(home)
 	}
-	lock.Truncate(0)
-	fmt.Fprintf(lock, "pid %d\n", os.Getpid())
+	if err := signLock(lock); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("cannot write keeper.lock: %w%s", bareError(err), diskAdvice(err))
+	}
 	return lock, nil
+}
+
+// signature is what the keeper.lock of this process says.
+func signature() string { return fmt.Sprintf("pid %d\n", os.Getpid()) }
+
+// signLock says who holds it: a keeper that it does not name is reached by nobody.
+// [SOC-2]
+func signLock(lock *os.File) error {
+	if err := lock.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := lock.WriteAt([]byte(signature()), 0); err != nil {
+		return err
+	}
+	return lock.Sync() // some file systems tell of a full disk only then
 }
 
 // flockSoon takes a lock that others hold for moments: who only looks whether a

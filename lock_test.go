@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -110,5 +111,38 @@ func TestLockThatCannot(t *testing.T) {
 		if out, errOut, code := w.done(w.command(args)); code != 1 || out != "" || !strings.Contains(errOut, "chmod 600") {
 			t.Errorf("%s, open to others: %d %q %q", args, code, out, errOut)
 		}
+	}
+}
+
+// limited is a keeper whose files must not get longer than so many blocks.
+func (w *world) limited(blocks string) *person {
+	cmd := w.command("unlock")
+	sh := exec.Command("sh", append([]string{"-c", `ulimit -f "$0"; exec "$@"`, blocks}, cmd.Args...)...)
+	sh.Env, sh.Dir = cmd.Env, cmd.Dir
+	return w.seat(sh)
+}
+
+// TestUnlockThatCannotWrite: a keeper that keeper.lock does not name is reached by
+// nobody, and one that is in no log delivers nothing. [KPR-1] [AUD-17]
+func TestUnlockThatCannotWrite(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.unlock()
+	w.set(p, "acme", "A", "v")
+	w.done(w.command("lock"))
+	p.ends()
+	p = w.limited("0")
+	p.sees("keepmum: error: cannot write keeper.lock: file too large: raise this process's limit")
+	if code := p.ends(); code != 1 {
+		t.Errorf("keeper.lock cannot be written: %d", code)
+	}
+	p = w.limited("1") // enough for keeper.lock
+	p.type_("passphrase: $", testPass+"\r")
+	p.sees("keepmum: error: not unlocked: cannot write the audit log: ")
+	if code := p.ends(); code != 1 {
+		t.Errorf("the log cannot be written: %d", code)
+	}
+	if strings.Contains(p.screen(), "Ctrl-C locks") {
+		t.Error("it served")
 	}
 }

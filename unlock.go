@@ -228,7 +228,11 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	asker.passphrase, asker.idle, asker.decided = k.vault.checkPassphrase, k.stateLine, k.decidedNow
 	asker.silence, asker.stop = func(r *request) { k.grants.silence(actorKey(r)) }, k.stop
 	k.asker, k.say = asker, asker.say
+	if err := k.note("unlock"); err != nil { // [AUD-17]
+		return "", fmt.Errorf("not unlocked: %w", err)
+	}
 	if err := k.open(); err != nil {
+		k.noteLock(t)
 		return "", err
 	}
 	var srv *server
@@ -238,7 +242,7 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		if srv != nil {
 			srv.close() // last: a peer that dawdles holds up no mount's end
 		}
-		k.note("lock")
+		k.noteLock(t)
 	}()
 	go asker.run(ctx)
 	var err error
@@ -264,6 +268,13 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 				return idleLock, nil
 			}
 		}
+	}
+}
+
+// noteLock records the lock. Nothing can be refused any more where that fails.
+func (k *keeper) noteLock(t *terminal) {
+	if err := k.note("lock"); err != nil {
+		t.print("   note: the lock is not in the log: %s\n", clean(err.Error(), 300))
 	}
 }
 
@@ -357,7 +368,6 @@ func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
 
 // greet is the screen that a person sees at start (SPEC §4) [KPR-6] [KPR-7].
 func (k *keeper) greet(getenv func(string) string) {
-	k.note("unlock")
 	k.say("\nkeepmum %s  %s\n", versionText(), cleanPath(k.home, k.user, 60))
 	k.say("%s\n", k.stateLine())
 	if exact, why := k.pipes.exact(); !exact {
