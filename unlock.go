@@ -21,13 +21,16 @@ const minPassphrase = 12 // characters
 // environment that lacks it, and both ends must agree (SPEC §2) [FIL-1].
 func homeDir() (home, user string, err error) {
 	user, err = os.UserHomeDir()
-	if home = os.Getenv("KEEPMUM_HOME"); home != "" {
-		if !filepath.IsAbs(home) { // [FIL-2]
-			return "", "", fmt.Errorf("KEEPMUM_HOME %q is not absolute", home)
-		}
+	home = os.Getenv("KEEPMUM_HOME")
+	// [FIL-2]: neither a home nor a ~ of the policy depends on the folder of a project.
+	switch {
+	case home != "" && !filepath.IsAbs(home):
+		return "", "", fmt.Errorf("KEEPMUM_HOME %q is not absolute", home)
+	case err == nil && !filepath.IsAbs(user):
+		return "", "", fmt.Errorf("HOME %q is not absolute", user)
+	case home != "":
 		return filepath.Clean(home), user, nil
-	}
-	if err != nil {
+	case err != nil:
 		return "", "", errors.New("HOME is not set: set it, or KEEPMUM_HOME")
 	}
 	return filepath.Join(user, ".keepmum"), user, nil

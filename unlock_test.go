@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestHomeDir: two variables choose the home, and no other. [FIL-1] [FIL-2]
+// TestHomeDir: two variables choose the home, and no other. [FIL-1] [FIL-2] [FIL-4]
 func TestHomeDir(t *testing.T) {
 	for _, c := range []struct{ keepmum, home, want, refused string }{
 		{"/a/b", "/h", "/a/b", ""},
@@ -25,6 +25,9 @@ func TestHomeDir(t *testing.T) {
 		{"", "/h", "/h/.keepmum", ""},
 		{"a/b", "/h", "", "not absolute"},
 		{".", "/h", "", "not absolute"},
+		{"", ".", "", `HOME "." is not absolute`},
+		{"", "a/b", "", `HOME "a/b" is not absolute`},
+		{"/a/b", "h", "", `HOME "h" is not absolute`},
 		{"", "", "", "HOME is not set"},
 	} {
 		t.Setenv("KEEPMUM_HOME", c.keepmum)
