@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,10 @@ func takeHome(home string) (*os.File, error) {
 	if err := flockSoon(lock); err != nil {
 		lock.Close()
 		return nil, whoHolds(home)
+	}
+	if err := unserved(home); err != nil {
+		lock.Close()
+		return nil, err
 	}
 	if err := signLock(lock); err != nil {
 		lock.Close()
@@ -66,6 +71,43 @@ func flockSoon(lock *os.File) (err error) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return err
+}
+
+// unserved looks, for who has got keeper.lock, whether a keeper listens all the
+// same, since somebody has removed that file under it. [KPR-2]
+func unserved(home string) (err error) {
+	for range 5 { // one that is being killed listens for a moment more
+		if err = nobodyListens(socketPath(home)); err == nil {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return err
+}
+
+// nobodyListens names the process of ours that does. A socket that is left of one
+// that has ended, or that is of another user, is in nobody's way.
+func nobodyListens(path string) error {
+	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	if errors.Is(err, unix.EAGAIN) { // more wait than the system holds
+		return errors.New("a keeper serves already, and has lost keeper.lock: lock it in its terminal")
+	}
+	if err != nil {
+		return nil
+	}
+	defer conn.Close()
+	p, err := peerOf(conn.(*net.UnixConn))
+	if err != nil {
+		return nil
+	}
+	if p.pidfd >= 0 {
+		defer unix.Close(p.pidfd)
+	}
+	if p.uid != os.Getuid() || p.ended() || unix.Kill(p.pid, 0) == unix.ESRCH {
+		return nil
+	}
+	return fmt.Errorf("process %d serves %q already, and does not hold keeper.lock: "+
+		"lock that keeper in its terminal, or end the process if it is none", p.pid, path)
 }
 
 // lockHolder reports whether somebody holds keeper.lock, and what it says of who.
@@ -117,6 +159,40 @@ func whoHolds(home string) error {
 		client.close()
 	}
 	return fmt.Errorf("a keeper runs already (%s): use its terminal, or end it with keepmum lock", who)
+}
+
+// watchLock locks once keeper.lock is no longer what this keeper holds: nobody can
+// reach it then, and another could start beside it. It has a goroutine of its own,
+// since the file system may not answer. [KPR-16]
+func (k *keeper) watchLock(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if !k.holdsLock() {
+				k.stop("keeper.lock was moved, removed or changed")
+			}
+		}
+	}
+}
+
+// holdsLock reports whether keeper.lock is the file that we hold, and names us.
+// What cannot be told is no reason to lock.
+func (k *keeper) holdsLock() bool {
+	ours, err := k.lock.Stat()
+	if err != nil {
+		return true
+	}
+	named, err := os.Lstat(lockPath(k.home))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	text := make([]byte, 64)
+	n, err := k.lock.ReadAt(text, 0)
+	return os.SameFile(ours, named) && (string(text[:n]) == signature() || err != nil && err != io.EOF)
 }
 
 func runLock(c *cli, args []string) error {

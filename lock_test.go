@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestLockRefuses what listens and is no keeper, and a place that nobody can
@@ -144,5 +146,58 @@ func TestUnlockThatCannotWrite(t *testing.T) {
 	}
 	if strings.Contains(p.screen(), "Ctrl-C locks") {
 		t.Error("it served")
+	}
+}
+
+// TestSecondKeeperWithoutTheLock: with keeper.lock removed under a keeper, another
+// gets it, and finds that the first serves; which locks when it sees what it has
+// lost. [KPR-2] [KPR-16]
+func TestSecondKeeperWithoutTheLock(t *testing.T) {
+	t.Parallel()
+	w, p, path := mounted(t, "")
+	must(t, p.cmd.Process.Signal(unix.SIGSTOP)) // so that it sees nothing yet
+	must(t, os.Remove(lockPath(w.home)))
+	for _, args := range []string{"unlock", "passwd"} {
+		second := w.atTerminal(args)
+		second.sees(fmt.Sprintf("keepmum: error: process %d serves .* already", p.cmd.Process.Pid))
+		if code := second.ends(); code != 1 {
+			t.Errorf("%s beside a keeper: %d", args, code)
+		}
+	}
+	if info, err := os.Lstat(socketPath(w.home)); err != nil || info.Mode().Type() != os.ModeSocket {
+		t.Errorf("the socket of the first: %v, %v", info, err)
+	}
+	must(t, p.cmd.Process.Signal(unix.SIGCONT))
+	p.sees(`locked: keeper\.lock was moved, removed or changed`)
+	p.ends()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the mount: %v", err)
+	}
+	w.unlock()
+}
+
+// TestChangedLock: a keeper that keeper.lock no longer names is reached by nobody,
+// and locks. [KPR-16]
+func TestChangedLock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.unlock()
+	must(t, os.Truncate(lockPath(w.home), 0))
+	p.sees(`locked: keeper\.lock was moved, removed or changed`)
+	p.ends()
+}
+
+// TestSocketOfAnother stays where a keeper ends.
+func TestSocketOfAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.unlock()
+	must(t, os.Rename(socketPath(w.home), socketPath(w.home)+".away"))
+	listenFake(t, w.home)
+	must(t, p.cmd.Process.Signal(unix.SIGTERM))
+	p.sees("locked: signal")
+	p.ends()
+	if _, err := os.Lstat(socketPath(w.home)); err != nil {
+		t.Error(err)
 	}
 }

@@ -240,7 +240,7 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	}
 	var srv *server
 	defer func() {
-		time.AfterFunc(lockLimit, func() { k.leaveNow(t) })
+		time.AfterFunc(lockLimit, func() { k.leaveNow(t, srv) })
 		k.shut(cancel, asker)
 		if srv != nil {
 			srv.close() // last: a peer that dawdles holds up no mount's end
@@ -253,6 +253,7 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		return "", err
 	}
 	k.greet(os.Getenv)
+	go k.watchLock(ctx)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -294,9 +295,12 @@ const lockLimit = 15 * time.Second
 // leaveNow ends a keeper that cannot lock in order. The reaper removes what it
 // has mounted. The system may keep the process for as long as the file system does
 // not answer, so the key is wiped and keeper.lock is free before.
-func (k *keeper) leaveNow(t *terminal) {
+func (k *keeper) leaveNow(t *terminal, srv *server) {
 	k.vault.forget()
 	k.lock.Close()
+	if srv != nil {
+		srv.listener.Close() // or the next keeper takes this one for alive
+	}
 	t.print("%s  locked, not in order: something did not answer\n", time.Now().Format("15:04:05"))
 	t.close()
 	os.Exit(1)
