@@ -162,7 +162,7 @@ func checkKeeper(path string, conn *net.UnixConn) error {
 	if p.ended() || unix.Kill(p.pid, 0) == unix.ESRCH {
 		return os.ErrProcessDone // it has locked meanwhile
 	}
-	return checkHolder(filepath.Join(filepath.Dir(path), "keeper.lock"), p.pid)
+	return checkHolder(lockPath(filepath.Dir(path)), p.pid)
 }
 
 // checkHolder refuses a process that does not hold keeper.lock: a program of
@@ -187,9 +187,10 @@ func checkHolder(path string, pid int) error {
 }
 
 // signalKeeper has the keeper lock that holds keeper.lock: others may have all the
-// connections there are, and be waiting in each. (SPEC §4) [SOC-13]
+// connections there are, and be waiting in each, or have removed its socket.
+// (SPEC §4) [SOC-13] [CLI-13]
 func signalKeeper(home string) error {
-	path, pid := filepath.Join(home, "keeper.lock"), 0
+	path, pid := lockPath(home), 0
 	lock, err := openPrivate(path, os.O_RDONLY)
 	if err != nil {
 		return err

@@ -20,7 +20,9 @@ func (k *keeper) confirmPolicy(ctx context.Context, t *terminal) error {
 		if err != nil {
 			return err
 		}
-		k.note("policy changed")
+		if err := k.note("policy changed"); err != nil {
+			return err
+		}
 		if !yes {
 			k.policy = k.policy.distrusted()
 			return nil // and it asks again next time

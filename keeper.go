@@ -207,13 +207,13 @@ func (k *keeper) fail(r *request, err error) error {
 }
 
 // note records an event of the keeper's own.
-func (k *keeper) note(event string) {
+func (k *keeper) note(event string) error {
 	self, err := lookup(os.Getpid())
 	if err != nil {
 		self = &process{pid: os.Getpid()}
 	}
 	self.agent = agentOf(self, k.agentKnown)
-	k.record(&request{actor: self, via: viaCommand}, event, "", "", "")
+	return k.record(&request{actor: self, via: viaCommand}, event, "", "", "")
 }
 
 // agentKnown reports whether a process instance is the client of a bridge.

@@ -29,6 +29,7 @@ type server struct {
 	k        *keeper
 	self     *process
 	listener *net.UnixListener
+	file     os.FileInfo // of the socket
 	last     atomic.Uint64
 	underWay chan struct{}
 	held     atomic.Int64 // bytes of the requests under way
@@ -52,7 +53,7 @@ func checkSocketPath(path string) error {
 }
 
 // listen opens the socket. The caller holds keeper.lock, so that a socket
-// found there is a dead keeper's.
+// found there is a dead keeper's, or of one whose keeper.lock was removed.
 func (k *keeper) listen() (*server, error) {
 	self, err := lookup(os.Getpid())
 	if err != nil {
@@ -65,13 +66,18 @@ func (k *keeper) listen() (*server, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != os.ModeSocket {
 		return nil, fmt.Errorf("%q is in the way and no socket: move it", path)
 	}
+	if err := unserved(k.home); err != nil {
+		return nil, err
+	}
 	os.Remove(path)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %q: %v", path, err)
 	}
+	l.SetUnlinkOnClose(false) // remove looks first whose it is
 	s := &server{k: k, self: self, listener: l, underWay: make(chan struct{}, maxUnderWay),
 		arriving: make(chan struct{}, maxArriving), conns: map[*connection]bool{}}
+	s.file, _ = os.Lstat(path)
 	s.ended.Add(1)
 	go s.accept()
 	return s, nil
@@ -130,8 +136,18 @@ func (s *server) admit(c *connection) error {
 	return nil
 }
 
+// remove takes the socket away, if it is still ours: another keeper's may have its
+// name. Ours is open until then, so that no other has its inode.
+func (s *server) remove() {
+	path := socketPath(s.k.home)
+	if named, err := os.Lstat(path); err == nil && s.file != nil && os.SameFile(named, s.file) {
+		os.Remove(path)
+	}
+}
+
 // close ends the listener and every connection.
 func (s *server) close() {
+	s.remove()
 	s.listener.Close()
 	s.mu.Lock()
 	for c := range s.conns {

@@ -21,13 +21,16 @@ const minPassphrase = 12 // characters
 // environment that lacks it, and both ends must agree (SPEC §2) [FIL-1].
 func homeDir() (home, user string, err error) {
 	user, err = os.UserHomeDir()
-	if home = os.Getenv("KEEPMUM_HOME"); home != "" {
-		if !filepath.IsAbs(home) { // [FIL-2]
-			return "", "", fmt.Errorf("KEEPMUM_HOME %q is not absolute", home)
-		}
+	home = os.Getenv("KEEPMUM_HOME")
+	// [FIL-2]: neither a home nor a ~ of the policy depends on the folder of a project.
+	switch {
+	case home != "" && !filepath.IsAbs(home):
+		return "", "", fmt.Errorf("KEEPMUM_HOME %q is not absolute", home)
+	case err == nil && !filepath.IsAbs(user):
+		return "", "", fmt.Errorf("HOME %q is not absolute", user)
+	case home != "":
 		return filepath.Clean(home), user, nil
-	}
-	if err != nil {
+	case err != nil:
 		return "", "", errors.New("HOME is not set: set it, or KEEPMUM_HOME")
 	}
 	return filepath.Join(user, ".keepmum"), user, nil
@@ -40,47 +43,6 @@ func policyPath(home string) string { return filepath.Join(home, "policy.json") 
 // adminPolicy comes before the person's own policy (SPEC §6).
 var adminPolicy = "/etc/keepmum/policy.json"
 
-// takeHome makes the home ready and takes keeper.lock, which a keeper holds
-// for life. A second one learns who runs (SPEC §4) [KPR-1] [KPR-2].
-func takeHome(home string) (*os.File, error) {
-	if err := ensureHome(home); err != nil {
-		return nil, err
-	}
-	lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR|os.O_CREATE)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, errors.New(whoHolds(home))
-	}
-	lock.Truncate(0)
-	fmt.Fprintf(lock, "pid %d\n", os.Getpid())
-	return lock, nil
-}
-
-// whoHolds says whether there is a keeper. One that holds keeper.lock and has no
-// socket asks for a passphrase, or is about to end. [KPR-2]
-func whoHolds(home string) string {
-	lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR)
-	if err != nil {
-		return "no keeper runs"
-	}
-	defer lock.Close()
-	if unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
-		return "no keeper runs"
-	}
-	text := make([]byte, 64)
-	n, _ := lock.ReadAt(text, 0)
-	who := clean(strings.TrimSpace(string(text[:n])), 40)
-	if client, err := dialKeeper(home); err == nil {
-		client.close()
-	} else if errors.Is(err, errNoKeeper) {
-		return fmt.Sprintf("a keeper is starting or ending (%s): type the passphrase in its terminal, or Ctrl-C", who)
-	}
-	return fmt.Sprintf("a keeper runs already (%s): use its terminal, or end it with keepmum lock", who)
-}
-
 // unlock is the keeper of a terminal, from its first question to its lock. It
 // implements *Keeper and socket* (SPEC §4).
 func unlock(notify string, again bool) error {
@@ -91,6 +53,9 @@ func unlock(notify string, again bool) error {
 	if err := checkSocketPath(socketPath(home)); err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT,
+		syscall.SIGQUIT) // which would show the stacks of all that runs
+	defer stop()
 	lock, err := takeHome(home)
 	if err != nil {
 		return err
@@ -105,9 +70,6 @@ func unlock(notify string, again bool) error {
 		return err
 	}
 	defer t.close()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT,
-		syscall.SIGQUIT) // which would show the stacks of all that runs
-	defer stop()
 	v, err := openAtTerminal(ctx, t, home, again)
 	if err != nil {
 		return err
@@ -152,8 +114,19 @@ func startAgain(notify string) error {
 }
 
 // openAtTerminal asks for the passphrase, and makes the vault on first use
-// (SPEC §4).
+// (SPEC §4). Who is told to end while scrypt works serves nothing. [CLI-13]
 func openAtTerminal(ctx context.Context, t *terminal, home string, again bool) (*vault, error) {
+	v, err := askAndOpen(ctx, t, home, again)
+	if ctx.Err() == nil {
+		return v, err
+	}
+	if err == nil {
+		v.close()
+	}
+	return nil, errInterrupt
+}
+
+func askAndOpen(ctx context.Context, t *terminal, home string, again bool) (*vault, error) {
 	path := vaultPath(home)
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return createAtTerminal(ctx, t, path)
@@ -258,17 +231,21 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	asker.passphrase, asker.idle, asker.decided = k.vault.checkPassphrase, k.stateLine, k.decidedNow
 	asker.silence, asker.stop = func(r *request) { k.grants.silence(actorKey(r)) }, k.stop
 	k.asker, k.say = asker, asker.say
+	if err := k.note("unlock"); err != nil { // [AUD-17]
+		return "", fmt.Errorf("not unlocked: %w", err)
+	}
 	if err := k.open(); err != nil {
+		k.noteLock(t)
 		return "", err
 	}
 	var srv *server
 	defer func() {
-		time.AfterFunc(lockLimit, func() { k.leaveNow(t) })
+		time.AfterFunc(lockLimit, func() { k.leaveNow(t, srv) })
 		k.shut(cancel, asker)
 		if srv != nil {
 			srv.close() // last: a peer that dawdles holds up no mount's end
 		}
-		k.note("lock")
+		k.noteLock(t)
 	}()
 	go asker.run(ctx)
 	var err error
@@ -276,6 +253,7 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		return "", err
 	}
 	k.greet(os.Getenv)
+	go k.watchLock(ctx)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -297,6 +275,13 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	}
 }
 
+// noteLock records the lock. Nothing can be refused any more where that fails.
+func (k *keeper) noteLock(t *terminal) {
+	if err := k.note("lock"); err != nil {
+		t.print("   note: the lock is not in the log: %s\n", clean(err.Error(), 300))
+	}
+}
+
 // idleFor looks at both clocks: the wall clock may be set back, and the other
 // stands still while the machine sleeps. [KPR-16]
 func idleFor(since, now time.Time) time.Duration {
@@ -310,9 +295,12 @@ const lockLimit = 15 * time.Second
 // leaveNow ends a keeper that cannot lock in order. The reaper removes what it
 // has mounted. The system may keep the process for as long as the file system does
 // not answer, so the key is wiped and keeper.lock is free before.
-func (k *keeper) leaveNow(t *terminal) {
+func (k *keeper) leaveNow(t *terminal, srv *server) {
 	k.vault.forget()
 	k.lock.Close()
+	if srv != nil {
+		srv.listener.Close() // or the next keeper takes this one for alive
+	}
 	t.print("%s  locked, not in order: something did not answer\n", time.Now().Format("15:04:05"))
 	t.close()
 	os.Exit(1)
@@ -387,7 +375,6 @@ func (k *keeper) shut(cancel context.CancelFunc, asker *prompts) {
 
 // greet is the screen that a person sees at start (SPEC §4) [KPR-6] [KPR-7].
 func (k *keeper) greet(getenv func(string) string) {
-	k.note("unlock")
 	k.say("\nkeepmum %s  %s\n", versionText(), cleanPath(k.home, k.user, 60))
 	k.say("%s\n", k.stateLine())
 	if exact, why := k.pipes.exact(); !exact {

@@ -14,64 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-func runLock(c *cli, args []string) error {
-	if err := c.want(args, 0, 0); err != nil {
-		return err
-	}
-	home, _, err := homeDir()
-	if err != nil {
-		return err
-	}
-	client, err := dialKeeper(home)
-	if errors.Is(err, errNoKeeper) {
-		fmt.Fprintln(c.out, "locked already: "+whoHolds(home))
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err == nil {
-		defer client.close()
-		_, err = client.start("lock", requestParams(nil, "")).wait(ctx)
-	}
-	if errors.Is(err, &wireError{Code: codeBusy}) {
-		err = signalKeeper(home)
-	}
-	// A keeper that ended before it answered has locked.
-	ended := errors.Is(err, errNoKeeper) || errors.Is(err, errLost) && !client.alive()
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return errNoAnswer
-	case err != nil && !ended:
-		return err
-	}
-	return awaitLock(ctx, home, c.out)
-}
-
-// awaitLock waits until the keeper has let go of its lock file: only then are
-// its mounts gone. [CLI-13] (SPEC §11)
-func awaitLock(ctx context.Context, home string, out io.Writer) error {
-	for {
-		lock, err := openPrivate(filepath.Join(home, "keeper.lock"), os.O_RDWR)
-		if err != nil {
-			return err
-		}
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		lock.Close()
-		if err == nil {
-			fmt.Fprintln(out, "locked")
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New("the keeper did not end within 10s: look at its terminal")
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
 
 func runStatus(c *cli, args []string) error {
 	if err := c.want(args, 0, 0); err != nil {
@@ -90,7 +33,10 @@ func runStatus(c *cli, args []string) error {
 			err = json.Unmarshal(raw, &s)
 		}
 	}
-	if err != nil && !errors.Is(err, errNoKeeper) {
+	if errors.Is(err, errNoKeeper) {
+		err = unreached(home)
+	}
+	if err != nil {
 		return err
 	}
 	return c.print(s, func(w io.Writer) { printStatus(w, &s) })
@@ -268,8 +214,10 @@ func runRevoke(c *cli, args []string) error {
 	}
 	client, err := dialKeeper(home)
 	if errors.Is(err, errNoKeeper) {
-		fmt.Fprintln(c.out, "no keeper runs: there are no grants")
-		return nil
+		if err = unreached(home); err == nil {
+			fmt.Fprintln(c.out, "no keeper runs: there are no grants")
+		}
+		return err
 	}
 	if err != nil {
 		return err
