@@ -329,7 +329,7 @@ func (k *keeper) link(s *served, e *environment) (err error) {
 		}
 	}
 	if s.target, err = k.pipes.add(s.path, filepath.Base(s.path), e.changed); err == nil {
-		k.reaper.add(s.path, s.target)
+		k.reaper.add(s.path, s.target) // which says what is wrong
 		err = s.place.link(s.target, k.ourTarget)
 	}
 	if err != nil {

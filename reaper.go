@@ -50,18 +50,22 @@ type reaper struct {
 	pipe    *os.File
 	list    reapList
 	stopped bool
+	broken  error // why there is no child
 
-	gone chan struct{} // closed when the watcher has ended
+	program func() (string, error) // where the child's program is
+	say     func(format string, args ...any)
+	gone    chan struct{} // closed when the watcher has ended
 }
 
-// startReaper starts the child for the run folder dir (SPEC §4) [KPR-23].
-func startReaper(dir string) (*reaper, error) {
+// startReaper starts the child for the run folder dir; say tells the person
+// where there can be none any more (SPEC §4) [KPR-23].
+func startReaper(dir string, say func(format string, args ...any)) (*reaper, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {
 		return nil, fmt.Errorf("cannot look at run folder %q: %v", dir, err)
 	}
 	r := &reaper{list: reapList{dir, uint64(st.Dev), uint64(st.Ino), map[string]string{}},
-		gone: make(chan struct{})}
+		program: ownProgram, say: say, gone: make(chan struct{})}
 	if err := r.start(); err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %v", err)
 	}
@@ -71,9 +75,9 @@ func startReaper(dir string) (*reaper, error) {
 
 // start runs a child and tells it everything. A session of its own keeps the
 // terminal's signals from it; it gets no environment, which may hold secrets
-// (SPEC §4) [KPR-24].
+// (SPEC §4) [KPR-24]. Its file may be gone since we were started, in an update.
 func (r *reaper) start() error {
-	exe, err := os.Executable()
+	exe, err := r.program()
 	if err != nil {
 		return err
 	}
@@ -83,6 +87,7 @@ func (r *reaper) start() error {
 	}
 	defer in.Close()
 	cmd := exec.Command(exe, "reaper")
+	cmd.Args[0] = os.Args[0] // for who lists processes
 	cmd.Dir, cmd.Stdin, cmd.Env = "/", in, append([]string{"LC_ALL=C"}, testOnlyEnv...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -117,19 +122,33 @@ func (r *reaper) watch() {
 			return
 		}
 		r.pipe.Close()
-		r.start() // an error shows at the next add, and in the next round
-		cmd = r.cmd
+		err := r.start()
+		if err != nil && r.broken == nil { // else it was said
+			r.warn(err)
+		}
+		r.broken, cmd = err, r.cmd
 		r.mu.Unlock()
 	}
 }
 
+// warn tells the person what nobody would notice until it hangs.
+func (r *reaper) warn(err error) {
+	r.say("   WARNING: no child can be started that cleans up if this keeper is killed:\n"+
+		"   what reads a mount would hang then. It is tried again and again: %s\n", clean(err.Error(), 200))
+}
+
 // add has the child remove link, when the keeper dies, if it then still leads
-// to target. On an error the next child is told all the same.
+// to target. On an error the next child is told all the same; where there can
+// be none, the person is told.
 func (r *reaper) add(link, target string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.list.Links[link] = target
-	return r.tell()
+	err := r.tell()
+	if err != nil && r.broken != nil {
+		r.warn(r.broken)
+	}
+	return err
 }
 
 // remove has the child forget link.

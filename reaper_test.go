@@ -25,7 +25,7 @@ func doomedKeeper() {
 	base := os.Getenv("KEEPMUM_TEST_FOLDER")
 	dir, _, err := makeRunDir(base + "/run")
 	check(err)
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	check(err)
 	for i := range 10 {
 		fifo := fmt.Sprintf("%s/%d/env", dir, i)
@@ -43,6 +43,9 @@ func doomedKeeper() {
 	fmt.Println(dir)
 	select {}
 }
+
+// unheard is a reaper's word that nobody listens to.
+func unheard(string, ...any) {}
 
 // check ends a helper at an error.
 func check(err error) {
@@ -121,7 +124,7 @@ func TestReaperLeavesForeignFiles(t *testing.T) {
 	must(t, unix.Mkfifo(dir+"/env", 0o600))
 	// A link that is in the list, but leads out of the run folder.
 	must(t, os.Symlink("/etc/hosts", base+"/app/.env"))
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	must(t, r.add(base+"/app/.env", "/etc/hosts"))
 	r.stop()
@@ -141,7 +144,7 @@ func TestReaperOtherFolder(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	must(t, os.Rename(dir, dir+"-moved"))
 	must(t, os.Mkdir(dir, 0o700))
@@ -165,7 +168,7 @@ func TestReaperKilled(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	link, fifo := base+"/app/.env", dir+"/env"
 	must(t, unix.Mkfifo(fifo, 0o600))
@@ -183,6 +186,37 @@ func TestReaperKilled(t *testing.T) {
 	}
 }
 
+// TestReaperBroken: where none can be started it is said, once and at each
+// mount, and tried again. [KPR-25]
+func TestReaperBroken(t *testing.T) {
+	t.Parallel()
+	base := runFolder(t)
+	dir, unlock, err := makeRunDir(base + "/run")
+	must(t, err)
+	defer unlock()
+	said := make(chan string, 100)
+	r, err := startReaper(dir, func(format string, args ...any) { said <- fmt.Sprintf(format, args...) })
+	must(t, err)
+	first, asked := r.pid(), 0
+	program := func(f func() (string, error)) { r.mu.Lock(); r.program = f; r.mu.Unlock() }
+	program(func() (string, error) { asked++; return base + "/gone", nil })
+	must(t, syscall.Kill(first, syscall.SIGKILL))
+	waitFor(t, "a second try", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return asked > 1 })
+	if text := <-said; !strings.Contains(text, "no child") || !strings.Contains(text, "gone") || len(said) > 0 {
+		t.Errorf("said %q and %d more", text, len(said))
+	}
+	if r.add(base+"/app/.env", dir+"/env") == nil || len(said) != 1 {
+		t.Errorf("at a mount, %d warnings", len(said))
+	}
+	program(ownProgram)
+	waitFor(t, "another reaper", func() bool { return r.pid() != first })
+	must(t, r.add(base+"/app/.env", dir+"/env"))
+	r.stop()
+	if exists(dir) || len(said) != 1 {
+		t.Errorf("the next reaper did nothing, or %d warnings", len(said))
+	}
+}
+
 // TestReaperStopped: one that takes no line is replaced. [KPR-25]
 func TestReaperStopped(t *testing.T) {
 	t.Parallel()
@@ -190,7 +224,7 @@ func TestReaperStopped(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	first := r.pid()
 	stopped := r.cmd.Process // which knows, unlike a number, whether it has ended
@@ -218,7 +252,7 @@ func TestReaperIgnoresSignals(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	pid := r.pid()
 	status := fmt.Sprintf("/proc/%d/status", pid)

@@ -335,7 +335,7 @@ func (k *keeper) open() (err error) {
 	if k.runDir, k.freeRun, err = makeRunDir(root); err != nil {
 		return err
 	}
-	if k.reaper, err = startReaper(k.runDir); err != nil {
+	if k.reaper, err = startReaper(k.runDir, k.say); err != nil {
 		k.freeRun()
 		return err
 	}
