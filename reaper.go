@@ -36,11 +36,12 @@ const (
 var testOnlyEnv []string
 
 // reapList is one line of the pipe: all that the child is to remove. A later
-// line takes the place of an earlier one.
+// line takes the place of an earlier one. The run folder's name is bytes, which
+// JSON would change in a string that is not UTF-8; a mount's path always is.
 type reapList struct {
-	Dir      string
+	Dir      []byte
 	Dev, Ino uint64            // of the run folder
-	Links    map[string]string // path to target
+	Links    map[string][]byte // path to target
 }
 
 // reaper is the keeper's side of the child.
@@ -64,7 +65,7 @@ func startReaper(dir string, say func(format string, args ...any)) (*reaper, err
 	if err := unix.Lstat(dir, &st); err != nil {
 		return nil, fmt.Errorf("cannot look at run folder %q: %v", dir, err)
 	}
-	r := &reaper{list: reapList{dir, uint64(st.Dev), uint64(st.Ino), map[string]string{}},
+	r := &reaper{list: reapList{[]byte(dir), uint64(st.Dev), uint64(st.Ino), map[string][]byte{}},
 		program: ownProgram, say: say, gone: make(chan struct{})}
 	if err := r.start(); err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %v", err)
@@ -143,7 +144,7 @@ func (r *reaper) warn(err error) {
 func (r *reaper) add(link, target string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.list.Links[link] = target
+	r.list.Links[link] = []byte(target)
 	err := r.tell()
 	if err != nil && r.broken != nil {
 		r.warn(r.broken)
@@ -184,13 +185,14 @@ func runReaper(stdin io.Reader) {
 		list = next
 	}
 	var st unix.Stat_t
-	err := unix.Lstat(list.Dir, &st)
+	dir := string(list.Dir)
+	err := unix.Lstat(dir, &st)
 	if err == nil && uint64(st.Dev) == list.Dev && uint64(st.Ino) == list.Ino {
-		removeRunDir(list.Dir)
+		removeRunDir(dir)
 	}
 	for path, target := range list.Links {
-		if within(target, list.Dir) {
-			removeLink(path, target)
+		if within(string(target), dir) {
+			removeLink(path, string(target))
 		}
 	}
 }

@@ -46,3 +46,36 @@ func TestReaperWithoutItsFile(t *testing.T) {
 	must(t, p.cmd.Process.Kill())
 	waitFor(t, "the end of the link", func() bool { return !exists(path) })
 }
+
+// TestReaperNotUTF8: the run folder may lie anywhere, in a runtime folder or in
+// a home whose name no JSON carries. [KPR-23] [KPR-26]
+func TestReaperNotUTF8(t *testing.T) {
+	t.Parallel()
+	for _, variable := range []string{"XDG_RUNTIME_DIR", "KEEPMUM_HOME"} {
+		w := newWorld(t)
+		folder := filepath.Join(w.dir, "x\xff")
+		must(t, os.Mkdir(folder, 0o700))
+		w.env = append(w.env, variable+"="+folder)
+		if variable == "KEEPMUM_HOME" {
+			w.home = folder
+		}
+		p := w.unlock()
+		w.set(p, "acme", "A", "v")
+		path := w.mount(p, "acme")
+		target, err := os.Readlink(path)
+		if must(t, err); !within(target, folder) {
+			t.Fatalf("%s: the mount leads to %q", variable, target)
+		}
+		must(t, p.cmd.Process.Kill())
+		p.ends()
+		waitFor(t, "the end of the link", func() bool { return !exists(path) })
+		run := filepath.Dir(filepath.Dir(target))
+		waitFor(t, "the end of the run folder", func() bool { return !exists(run) })
+		p = w.unlock()
+		cmd, out := w.reads(path)
+		p.answers("read", "o")
+		if cmd.Wait(); out.String() != acmeText {
+			t.Errorf("%s: after the next unlock: %q", variable, out)
+		}
+	}
+}
