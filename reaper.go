@@ -293,10 +293,26 @@ func runDirOf(root, target string) string {
 	return filepath.Join(root, name)
 }
 
+// forbidden are the folders where nothing is mounted or imported from.
+func (k *keeper) forbidden() []string {
+	return append([]string{k.home}, k.runRoots...)
+}
+
+// ourTarget recognizes a link of ours by where it points.
+func (k *keeper) ourTarget(target string) bool {
+	return k.pipes != nil && slices.ContainsFunc(k.runRoots, func(root string) bool {
+		return runDirOf(root, target) != ""
+	})
+}
+
 // sweep takes over what dead keepers left: their run folders under root, and of
 // the links at paths those that lead into a run folder which is gone. It returns
 // what it removed (SPEC §4) [KPR-26] [KPR-27].
 func sweep(root string, paths []string) (removed []string) {
+	return append(sweepFolders(root), sweepLinks(root, paths)...)
+}
+
+func sweepFolders(root string) (removed []string) {
 	entries, _ := os.ReadDir(root)
 	for _, e := range entries {
 		dir := filepath.Join(root, e.Name())
@@ -310,6 +326,10 @@ func sweep(root string, paths []string) (removed []string) {
 			lock.Close()
 		}
 	}
+	return removed
+}
+
+func sweepLinks(root string, paths []string) (removed []string) {
 	for _, path := range paths {
 		target, _ := os.Readlink(path)
 		dir := runDirOf(root, target)
@@ -322,4 +342,43 @@ func sweep(root string, paths []string) (removed []string) {
 		}
 	}
 	return removed
+}
+
+// sweepLeft does that in the root to which each link at paths leads: a keeper
+// with another XDG_RUNTIME_DIR has left it. Such a link may be anybody's word,
+// so folders are removed only where nobody else can exchange what is on the way.
+// [KPR-26] [MNT-13]
+func sweepLeft(paths []string) (removed []string) {
+	for _, path := range paths {
+		target, _ := os.Readlink(path)
+		m := leftTarget.FindStringSubmatch(target)
+		if m == nil || m[2] != filepath.Base(path) {
+			continue
+		}
+		if onlyOurs(m[1]) {
+			removed = append(removed, sweepFolders(m[1])...)
+		}
+		removed = append(removed, sweepLinks(m[1], []string{path})...)
+	}
+	return removed
+}
+
+// leftTarget matches the target of a link of ours, with any root. [MNT-2]
+var leftTarget = regexp.MustCompile(`(?s)^(/.+)/keepmum-[A-Z2-7]{26}/m[0-9]+/([^/]+)$`)
+
+// onlyOurs reports whether path is a private folder of ours, and nobody else can
+// put another in its place or in that of a folder on the way to it.
+func onlyOurs(path string) bool {
+	ours := checkFolderPrivate(path) == nil && filepath.Clean(path) == path
+	for dir := path; ours; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		err := unix.Lstat(dir, &st)
+		ours = err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR &&
+			(int(st.Uid) == os.Geteuid() || st.Uid == 0) &&
+			(st.Mode&0o022 == 0 || st.Mode&unix.S_ISVTX != 0)
+		if dir == "/" {
+			break
+		}
+	}
+	return ours
 }

@@ -337,6 +337,53 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// TestSweepLeft: links say where else to look. Nothing is taken there that
+// lives, is not of our form, or lies where others can exchange it. [KPR-26]
+// [KPR-27]
+func TestSweepLeft(t *testing.T) {
+	base := runFolder(t)
+	run := func(root string, mode os.FileMode, alive bool) string {
+		must(t, os.MkdirAll(root, 0o700))
+		dir, unlock, err := makeRunDir(root)
+		must(t, err)
+		must(t, os.Mkdir(dir+"/m1", 0o700))
+		must(t, unix.Mkfifo(dir+"/m1/.env", 0o600))
+		must(t, os.Chmod(filepath.Dir(root), mode))
+		if t.Cleanup(unlock); !alive {
+			unlock()
+		}
+		return dir
+	}
+	must(t, os.Symlink(base+"/a", base+"/l"))
+	dead, alive := run(base+"/a/keepmum", 0o755, false), run(base+"/b/keepmum", 0o700, true)
+	gone := base + "/none/keepmum/keepmum-" + strings.Repeat("B", 26)
+	open := run(base+"/c/keepmum", 0o777, false)
+	linked := run(base+"/a/other", 0o755, false)
+	odd := run(base+"/d/keepmum", 0o755, false)
+	var paths []string
+	for name, target := range map[string]string{"dead": dead + "/m1/.env", "gone": gone + "/m1/.env",
+		"alive": alive + "/m1/.env", "open": open + "/m1/.env", "odd": odd + "/m1/env",
+		"linked": strings.Replace(linked, base+"/a", base+"/l", 1) + "/m1/.env",
+		"deep":   gone + "/m1/x/.env", "unclean": base + "/none/../none/" + filepath.Base(gone) + "/m1/.env",
+		"foreign": base + "/none/.env"} {
+		must(t, os.Mkdir(base+"/app/"+name, 0o755))
+		must(t, os.Symlink(target, base+"/app/"+name+"/.env"))
+		paths = append(paths, base+"/app/"+name+"/.env")
+	}
+	want := []string{dead, base + "/app/dead/.env", base + "/app/gone/.env"}
+	got := sweepLeft(paths)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("sweepLeft = %q, want %q", got, want)
+	}
+	for _, path := range []string{alive, open, linked, odd} {
+		if !exists(path + "/m1/.env") {
+			t.Errorf("the FIFO in %s was removed", path)
+		}
+	}
+}
+
 func TestRunDirOf(t *testing.T) {
 	name := "keepmum-" + strings.Repeat("A", 26)
 	for target, want := range map[string]string{
