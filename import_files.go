@@ -183,7 +183,7 @@ func (c *call) makePipe(f *importedFile, e *environment) (err error) {
 	c.k.unserve(f.place.path) // a mount whose link somebody replaced by this file
 	f.target, err = c.k.pipes.add(f.place.path, f.place.base, e.changed)
 	if err == nil {
-		c.k.reaper.add(f.place.path, f.target)
+		c.k.reaper.add(f.place.path, f.target) // which says what is wrong
 	}
 	return err
 }

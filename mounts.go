@@ -132,11 +132,6 @@ func (c *call) openPlace(path string) (err error) {
 	return nil
 }
 
-// forbidden are the folders where nothing is mounted or imported from.
-func (k *keeper) forbidden() []string {
-	return append([]string{k.home}, k.runRoots...)
-}
-
 // mayMount looks at Git and at the limit, to which the mounts count that the
 // same request makes before. [MNT-4]
 func (c *call) mayMount(p *place, before int) (git gitInfo, err error) {
@@ -267,13 +262,6 @@ func (k *keeper) stateOf(path string) string {
 	return state
 }
 
-// ourTarget recognizes a link of ours by where it points.
-func (k *keeper) ourTarget(target string) bool {
-	return k.pipes != nil && slices.ContainsFunc(k.runRoots, func(root string) bool {
-		return runDirOf(root, target) != ""
-	})
-}
-
 // serveAll serves what the vault remembers, at unlock. [MNT-12]
 func (k *keeper) serveAll() {
 	for _, e := range k.vault.view().environments {
@@ -329,7 +317,7 @@ func (k *keeper) link(s *served, e *environment) (err error) {
 		}
 	}
 	if s.target, err = k.pipes.add(s.path, filepath.Base(s.path), e.changed); err == nil {
-		k.reaper.add(s.path, s.target)
+		k.reaper.add(s.path, s.target) // which says what is wrong
 		err = s.place.link(s.target, k.ourTarget)
 	}
 	if err != nil {
@@ -349,6 +337,9 @@ func (k *keeper) unserve(path string) {
 	s := k.served[path]
 	delete(k.served, path)
 	k.mu.Unlock()
+	if (s == nil || s.place == nil) && !k.locked.Load() {
+		sweepLeft([]string{path}) // no link of ours but one that a killed keeper left
+	}
 	if s == nil {
 		return
 	}

@@ -36,11 +36,12 @@ const (
 var testOnlyEnv []string
 
 // reapList is one line of the pipe: all that the child is to remove. A later
-// line takes the place of an earlier one.
+// line takes the place of an earlier one. The run folder's name is bytes, which
+// JSON would change in a string that is not UTF-8; a mount's path always is.
 type reapList struct {
-	Dir      string
+	Dir      []byte
 	Dev, Ino uint64            // of the run folder
-	Links    map[string]string // path to target
+	Links    map[string][]byte // path to target
 }
 
 // reaper is the keeper's side of the child.
@@ -50,18 +51,22 @@ type reaper struct {
 	pipe    *os.File
 	list    reapList
 	stopped bool
+	broken  error // why there is no child
 
-	gone chan struct{} // closed when the watcher has ended
+	program func() (string, error) // where the child's program is
+	say     func(format string, args ...any)
+	gone    chan struct{} // closed when the watcher has ended
 }
 
-// startReaper starts the child for the run folder dir (SPEC §4) [KPR-23].
-func startReaper(dir string) (*reaper, error) {
+// startReaper starts the child for the run folder dir; say tells the person
+// where there can be none any more (SPEC §4) [KPR-23].
+func startReaper(dir string, say func(format string, args ...any)) (*reaper, error) {
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {
 		return nil, fmt.Errorf("cannot look at run folder %q: %v", dir, err)
 	}
-	r := &reaper{list: reapList{dir, uint64(st.Dev), uint64(st.Ino), map[string]string{}},
-		gone: make(chan struct{})}
+	r := &reaper{list: reapList{[]byte(dir), uint64(st.Dev), uint64(st.Ino), map[string][]byte{}},
+		program: ownProgram, say: say, gone: make(chan struct{})}
 	if err := r.start(); err != nil {
 		return nil, fmt.Errorf("cannot start the reaper: %v", err)
 	}
@@ -71,9 +76,9 @@ func startReaper(dir string) (*reaper, error) {
 
 // start runs a child and tells it everything. A session of its own keeps the
 // terminal's signals from it; it gets no environment, which may hold secrets
-// (SPEC §4) [KPR-24].
+// (SPEC §4) [KPR-24]. Its file may be gone since we were started, in an update.
 func (r *reaper) start() error {
-	exe, err := os.Executable()
+	exe, err := r.program()
 	if err != nil {
 		return err
 	}
@@ -83,6 +88,7 @@ func (r *reaper) start() error {
 	}
 	defer in.Close()
 	cmd := exec.Command(exe, "reaper")
+	cmd.Args[0] = os.Args[0] // for who lists processes
 	cmd.Dir, cmd.Stdin, cmd.Env = "/", in, append([]string{"LC_ALL=C"}, testOnlyEnv...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -117,19 +123,33 @@ func (r *reaper) watch() {
 			return
 		}
 		r.pipe.Close()
-		r.start() // an error shows at the next add, and in the next round
-		cmd = r.cmd
+		err := r.start()
+		if err != nil && r.broken == nil { // else it was said
+			r.warn(err)
+		}
+		r.broken, cmd = err, r.cmd
 		r.mu.Unlock()
 	}
 }
 
+// warn tells the person what nobody would notice until it hangs.
+func (r *reaper) warn(err error) {
+	r.say("   WARNING: no child can be started that cleans up if this keeper is killed:\n"+
+		"   what reads a mount would hang then. It is tried again and again: %s\n", clean(err.Error(), 200))
+}
+
 // add has the child remove link, when the keeper dies, if it then still leads
-// to target. On an error the next child is told all the same.
+// to target. On an error the next child is told all the same; where there can
+// be none, the person is told.
 func (r *reaper) add(link, target string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.list.Links[link] = target
-	return r.tell()
+	r.list.Links[link] = []byte(target)
+	err := r.tell()
+	if err != nil && r.broken != nil {
+		r.warn(r.broken)
+	}
+	return err
 }
 
 // remove has the child forget link.
@@ -165,13 +185,14 @@ func runReaper(stdin io.Reader) {
 		list = next
 	}
 	var st unix.Stat_t
-	err := unix.Lstat(list.Dir, &st)
+	dir := string(list.Dir)
+	err := unix.Lstat(dir, &st)
 	if err == nil && uint64(st.Dev) == list.Dev && uint64(st.Ino) == list.Ino {
-		removeRunDir(list.Dir)
+		removeRunDir(dir)
 	}
 	for path, target := range list.Links {
-		if within(target, list.Dir) {
-			removeLink(path, target)
+		if within(string(target), dir) {
+			removeLink(path, string(target))
 		}
 	}
 }
@@ -272,10 +293,26 @@ func runDirOf(root, target string) string {
 	return filepath.Join(root, name)
 }
 
+// forbidden are the folders where nothing is mounted or imported from.
+func (k *keeper) forbidden() []string {
+	return append([]string{k.home}, k.runRoots...)
+}
+
+// ourTarget recognizes a link of ours by where it points.
+func (k *keeper) ourTarget(target string) bool {
+	return k.pipes != nil && slices.ContainsFunc(k.runRoots, func(root string) bool {
+		return runDirOf(root, target) != ""
+	})
+}
+
 // sweep takes over what dead keepers left: their run folders under root, and of
 // the links at paths those that lead into a run folder which is gone. It returns
 // what it removed (SPEC §4) [KPR-26] [KPR-27].
 func sweep(root string, paths []string) (removed []string) {
+	return append(sweepFolders(root), sweepLinks(root, paths)...)
+}
+
+func sweepFolders(root string) (removed []string) {
 	entries, _ := os.ReadDir(root)
 	for _, e := range entries {
 		dir := filepath.Join(root, e.Name())
@@ -289,6 +326,10 @@ func sweep(root string, paths []string) (removed []string) {
 			lock.Close()
 		}
 	}
+	return removed
+}
+
+func sweepLinks(root string, paths []string) (removed []string) {
 	for _, path := range paths {
 		target, _ := os.Readlink(path)
 		dir := runDirOf(root, target)
@@ -301,4 +342,43 @@ func sweep(root string, paths []string) (removed []string) {
 		}
 	}
 	return removed
+}
+
+// sweepLeft does that in the root to which each link at paths leads: a keeper
+// with another XDG_RUNTIME_DIR has left it. Such a link may be anybody's word,
+// so folders are removed only where nobody else can exchange what is on the way.
+// [KPR-26] [MNT-13]
+func sweepLeft(paths []string) (removed []string) {
+	for _, path := range paths {
+		target, _ := os.Readlink(path)
+		m := leftTarget.FindStringSubmatch(target)
+		if m == nil || m[2] != filepath.Base(path) {
+			continue
+		}
+		if onlyOurs(m[1]) {
+			removed = append(removed, sweepFolders(m[1])...)
+		}
+		removed = append(removed, sweepLinks(m[1], []string{path})...)
+	}
+	return removed
+}
+
+// leftTarget matches the target of a link of ours, with any root. [MNT-2]
+var leftTarget = regexp.MustCompile(`(?s)^(/.+)/keepmum-[A-Z2-7]{26}/m[0-9]+/([^/]+)$`)
+
+// onlyOurs reports whether path is a private folder of ours, and nobody else can
+// put another in its place or in that of a folder on the way to it.
+func onlyOurs(path string) bool {
+	ours := checkFolderPrivate(path) == nil && filepath.Clean(path) == path
+	for dir := path; ours; dir = filepath.Dir(dir) {
+		var st unix.Stat_t
+		err := unix.Lstat(dir, &st)
+		ours = err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR &&
+			(int(st.Uid) == os.Geteuid() || st.Uid == 0) &&
+			(st.Mode&0o022 == 0 || st.Mode&unix.S_ISVTX != 0)
+		if dir == "/" {
+			break
+		}
+	}
+	return ours
 }

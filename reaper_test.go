@@ -25,7 +25,7 @@ func doomedKeeper() {
 	base := os.Getenv("KEEPMUM_TEST_FOLDER")
 	dir, _, err := makeRunDir(base + "/run")
 	check(err)
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	check(err)
 	for i := range 10 {
 		fifo := fmt.Sprintf("%s/%d/env", dir, i)
@@ -43,6 +43,9 @@ func doomedKeeper() {
 	fmt.Println(dir)
 	select {}
 }
+
+// unheard is a reaper's word that nobody listens to.
+func unheard(string, ...any) {}
 
 // check ends a helper at an error.
 func check(err error) {
@@ -121,7 +124,7 @@ func TestReaperLeavesForeignFiles(t *testing.T) {
 	must(t, unix.Mkfifo(dir+"/env", 0o600))
 	// A link that is in the list, but leads out of the run folder.
 	must(t, os.Symlink("/etc/hosts", base+"/app/.env"))
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	must(t, r.add(base+"/app/.env", "/etc/hosts"))
 	r.stop()
@@ -141,7 +144,7 @@ func TestReaperOtherFolder(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	must(t, os.Rename(dir, dir+"-moved"))
 	must(t, os.Mkdir(dir, 0o700))
@@ -165,7 +168,7 @@ func TestReaperKilled(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	link, fifo := base+"/app/.env", dir+"/env"
 	must(t, unix.Mkfifo(fifo, 0o600))
@@ -183,6 +186,37 @@ func TestReaperKilled(t *testing.T) {
 	}
 }
 
+// TestReaperBroken: where none can be started it is said, once and at each
+// mount, and tried again. [KPR-25]
+func TestReaperBroken(t *testing.T) {
+	t.Parallel()
+	base := runFolder(t)
+	dir, unlock, err := makeRunDir(base + "/run")
+	must(t, err)
+	defer unlock()
+	said := make(chan string, 100)
+	r, err := startReaper(dir, func(format string, args ...any) { said <- fmt.Sprintf(format, args...) })
+	must(t, err)
+	first, asked := r.pid(), 0
+	program := func(f func() (string, error)) { r.mu.Lock(); r.program = f; r.mu.Unlock() }
+	program(func() (string, error) { asked++; return base + "/gone", nil })
+	must(t, syscall.Kill(first, syscall.SIGKILL))
+	waitFor(t, "a second try", func() bool { r.mu.Lock(); defer r.mu.Unlock(); return asked > 1 })
+	if text := <-said; !strings.Contains(text, "no child") || !strings.Contains(text, "gone") || len(said) > 0 {
+		t.Errorf("said %q and %d more", text, len(said))
+	}
+	if r.add(base+"/app/.env", dir+"/env") == nil || len(said) != 1 {
+		t.Errorf("at a mount, %d warnings", len(said))
+	}
+	program(ownProgram)
+	waitFor(t, "another reaper", func() bool { return r.pid() != first })
+	must(t, r.add(base+"/app/.env", dir+"/env"))
+	r.stop()
+	if exists(dir) || len(said) != 1 {
+		t.Errorf("the next reaper did nothing, or %d warnings", len(said))
+	}
+}
+
 // TestReaperStopped: one that takes no line is replaced. [KPR-25]
 func TestReaperStopped(t *testing.T) {
 	t.Parallel()
@@ -190,7 +224,7 @@ func TestReaperStopped(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	first := r.pid()
 	stopped := r.cmd.Process // which knows, unlike a number, whether it has ended
@@ -218,7 +252,7 @@ func TestReaperIgnoresSignals(t *testing.T) {
 	dir, unlock, err := makeRunDir(base + "/run")
 	must(t, err)
 	defer unlock()
-	r, err := startReaper(dir)
+	r, err := startReaper(dir, unheard)
 	must(t, err)
 	pid := r.pid()
 	status := fmt.Sprintf("/proc/%d/status", pid)
@@ -300,6 +334,53 @@ func TestSweep(t *testing.T) {
 	}
 	if again := sweep(root, paths); again != nil {
 		t.Errorf("a second sweep took %q", again)
+	}
+}
+
+// TestSweepLeft: links say where else to look. Nothing is taken there that
+// lives, is not of our form, or lies where others can exchange it. [KPR-26]
+// [KPR-27]
+func TestSweepLeft(t *testing.T) {
+	base := runFolder(t)
+	run := func(root string, mode os.FileMode, alive bool) string {
+		must(t, os.MkdirAll(root, 0o700))
+		dir, unlock, err := makeRunDir(root)
+		must(t, err)
+		must(t, os.Mkdir(dir+"/m1", 0o700))
+		must(t, unix.Mkfifo(dir+"/m1/.env", 0o600))
+		must(t, os.Chmod(filepath.Dir(root), mode))
+		if t.Cleanup(unlock); !alive {
+			unlock()
+		}
+		return dir
+	}
+	must(t, os.Symlink(base+"/a", base+"/l"))
+	dead, alive := run(base+"/a/keepmum", 0o755, false), run(base+"/b/keepmum", 0o700, true)
+	gone := base + "/none/keepmum/keepmum-" + strings.Repeat("B", 26)
+	open := run(base+"/c/keepmum", 0o777, false)
+	linked := run(base+"/a/other", 0o755, false)
+	odd := run(base+"/d/keepmum", 0o755, false)
+	var paths []string
+	for name, target := range map[string]string{"dead": dead + "/m1/.env", "gone": gone + "/m1/.env",
+		"alive": alive + "/m1/.env", "open": open + "/m1/.env", "odd": odd + "/m1/env",
+		"linked": strings.Replace(linked, base+"/a", base+"/l", 1) + "/m1/.env",
+		"deep":   gone + "/m1/x/.env", "unclean": base + "/none/../none/" + filepath.Base(gone) + "/m1/.env",
+		"foreign": base + "/none/.env"} {
+		must(t, os.Mkdir(base+"/app/"+name, 0o755))
+		must(t, os.Symlink(target, base+"/app/"+name+"/.env"))
+		paths = append(paths, base+"/app/"+name+"/.env")
+	}
+	want := []string{dead, base + "/app/dead/.env", base + "/app/gone/.env"}
+	got := sweepLeft(paths)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("sweepLeft = %q, want %q", got, want)
+	}
+	for _, path := range []string{alive, open, linked, odd} {
+		if !exists(path + "/m1/.env") {
+			t.Errorf("the FIFO in %s was removed", path)
+		}
 	}
 }
 

@@ -315,15 +315,17 @@ func (k *keeper) open() (err error) {
 		return err
 	}
 	k.runRoots = slices.Compact([]string{root, filepath.Join(k.home, "run")})
+	paths, left := k.rememberedLinks(), []string(nil)
 	for _, root := range k.runRoots {
-		for _, left := range sweep(root, k.rememberedLinks()) {
-			k.say("   taken over from a keeper that was killed: %s\n", clean(left, 200))
-		}
+		left = append(left, sweep(root, paths)...)
+	}
+	for _, name := range append(left, sweepLeft(paths)...) {
+		k.say("   taken over from a keeper that was killed: %s\n", clean(name, 200))
 	}
 	if k.runDir, k.freeRun, err = makeRunDir(root); err != nil {
 		return err
 	}
-	if k.reaper, err = startReaper(k.runDir); err != nil {
+	if k.reaper, err = startReaper(k.runDir, k.say); err != nil {
 		k.freeRun()
 		return err
 	}
