@@ -130,6 +130,8 @@ var envHints = []struct {
 	{regexp.MustCompile(`^-----`), "a key outside quotes: put quotes around all of its lines"},
 	{regexp.MustCompile(`^["{}]`), "JSON outside quotes? Put single quotes around all of it"},
 	{regexp.MustCompile(`^(;|//)`), "a comment begins with #"},
+	// A variable called export, one without a name, or none: it depends.
+	{envNoName, "no name behind export; for a variable that is called so write export= without a blank"},
 	{regexp.MustCompile(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*$`),
 		"no = in it; for an empty value write NAME="},
 	{regexp.MustCompile(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*:`),

@@ -14,8 +14,9 @@ func TestParseEnv(t *testing.T) {
 		{"nothing", "", ``},
 		// [TXT-13]
 		{"comments and empty lines", "# a\n\n  # b\n \t\nA=1\n#A=2\n", `A="1"`},
-		{"export", "export A=1\nexport\tB=2\nexport=3\nexport = 4x\n",
-			`A="1" B="2" export="4x" 4w`},
+		{"export", "export A=1\nexport\tB=2\nexport=3\nexport export = 4\n",
+			`A="1" B="2" export="4" 4w`},
+		{"export of no name", "export = 1\nexport\t=2\nexport\u00a0=3\n", `1 2 3`},
 		{"blanks around =", "A = 1\nB\t=\t2\n C= 3\n", `A="1" B="2" C="3"`},
 		// [TXT-14] for what has no quotes
 		{"empty values", "A=\nB= \nC=''\nD=\"\"\nE='' # c\n", `A="" B="" C="" D="" E=""`},
@@ -160,6 +161,8 @@ func TestParseEnvWords(t *testing.T) {
 		`  "a": 1,`:         "1: JSON outside quotes? Put single quotes around all of it",
 		"// a":              "1: a comment begins with #",
 		"export A":          "1: no = in it; for an empty value write NAME=",
+		"export = 1": "1: no name behind export; for a variable that is called so write " +
+			"export= without a blank",
 		"A:1": "1: a colon is read as = only with a blank and a " +
 			"value behind it: write NAME=value",
 		"é.a-b=1": "1: a name has only letters without accents, digits " +
