@@ -53,6 +53,8 @@ var (
 		differ(` `, `^(?:[^#]|[^ \t]#)*\t#`,
 			"docker compose takes a comment after a tab for part of the value"),
 		differ(` `, `[ \t]#.*[ \t]#`, "godotenv lets the comment begin at the last #"),
+		differ(` #`, `[\x{2028}\x{2029}]`, "dotenv takes U+2028 and U+2029 for line ends where "+
+			"it looks for quotes and comments; here they are none"),
 		differ(` `, `^[^#]*;[ \t]*export\b`, "a shell would end the value at ;"),
 		differ(`'`, `'\\''`, `'\'' is read as a shell does; other readers do not`),
 		differ(`'`, `\\\\`, `\\ in single quotes is one backslash for python-dotenv; `+

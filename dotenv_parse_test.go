@@ -87,6 +87,8 @@ func TestParseEnv(t *testing.T) {
 		{"comment after a tab", "A=1\t# c\nB=a#b\t#c\n", `A="1" B="a#b" 1w 2w 2w`},
 		{"two #", "A=1 # b # c\n", `A="1" 1w`},
 		{"export behind ;", "A=1; export A\nB=1;exported\n", `A="1; export A" B="1;exported" 1w`},
+		{"line separators", "A=x\u2028''\nB=1 # c\u2028B=2\n# c\u2029B=3\nC='\u2028' # c\u2029D=1\nE=\"\u2029\"\n",
+			`A="x\u2028''" B="1" C="\u2028" E="\u2029" 1w 2w 3w 4w`},
 		{"two backslashes in single quotes", `A='\\a'` + "\n", `A="\\\\a" 1w`},
 		{"backslash before the closing quote", `A='a\'` + "\n", `A="a\\" 1w`},
 		{"lines like variables", "A='\nexport B=1'\nC='\nb c=1'\n", `A="\nexport B=1" C="\nb c=1" 1w`},
