@@ -53,6 +53,8 @@ var (
 		differ(` `, `^(?:[^#]|[^ \t]#)*\t#`,
 			"docker compose takes a comment after a tab for part of the value"),
 		differ(` `, `[ \t]#.*[ \t]#`, "godotenv lets the comment begin at the last #"),
+		differ(` #`, `[\x{2028}\x{2029}]`, "dotenv takes U+2028 and U+2029 for line ends where "+
+			"it looks for quotes and comments; here they are none"),
 		differ(` `, `^[^#]*;[ \t]*export\b`, "a shell would end the value at ;"),
 		differ(`'`, `'\\''`, `'\'' is read as a shell does; other readers do not`),
 		differ(`'`, `\\\\`, `\\ in single quotes is one backslash for python-dotenv; `+
@@ -130,6 +132,8 @@ var envHints = []struct {
 	{regexp.MustCompile(`^-----`), "a key outside quotes: put quotes around all of its lines"},
 	{regexp.MustCompile(`^["{}]`), "JSON outside quotes? Put single quotes around all of it"},
 	{regexp.MustCompile(`^(;|//)`), "a comment begins with #"},
+	// A variable called export, one without a name, or none: it depends.
+	{envNoName, "no name behind export; for a variable that is called so write export= without a blank"},
 	{regexp.MustCompile(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*$`),
 		"no = in it; for an empty value write NAME="},
 	{regexp.MustCompile(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*:`),

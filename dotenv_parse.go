@@ -58,6 +58,7 @@ var (
 	envQuoted = regexp.MustCompile(`(?s)^` + envBlank + `*(?:'([^']*(?:'\\''[^']*)*)('?)|` +
 		`"((?:[^"\\]|\\.)*)("?)|` + "`([^`]*)(`?))")
 	envQuotedJS = regexp.MustCompile(`^[ \t]*(?:'([^']*)('?)|"([^"]*)("?)|` + "`([^`]*)(`?))")
+	envNoName   = regexp.MustCompile(`^export` + envBlank + `+=`)
 	envComment  = regexp.MustCompile(`[ \t]#`)
 	envEscape   = regexp.MustCompile(`(?s)\\.`)
 	envEscapeJS = regexp.MustCompile(`\\[nr]`)
@@ -129,7 +130,7 @@ func (t *envText) variable(text []byte) (rest []byte) {
 		t.comments++
 		t.check('#', line)
 		return rest
-	case m == nil || m[2] != nil && len(m[0]) >= len(line):
+	case m == nil || m[2] != nil && len(m[0]) >= len(line) || envNoName.Match(m[0]):
 		t.fault(envHint(line))
 		return rest
 	}

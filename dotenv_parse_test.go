@@ -14,8 +14,9 @@ func TestParseEnv(t *testing.T) {
 		{"nothing", "", ``},
 		// [TXT-13]
 		{"comments and empty lines", "# a\n\n  # b\n \t\nA=1\n#A=2\n", `A="1"`},
-		{"export", "export A=1\nexport\tB=2\nexport=3\nexport = 4x\n",
-			`A="1" B="2" export="4x" 4w`},
+		{"export", "export A=1\nexport\tB=2\nexport=3\nexport export = 4\n",
+			`A="1" B="2" export="4" 4w`},
+		{"export of no name", "export = 1\nexport\t=2\nexport\u00a0=3\n", `1 2 3`},
 		{"blanks around =", "A = 1\nB\t=\t2\n C= 3\n", `A="1" B="2" C="3"`},
 		// [TXT-14] for what has no quotes
 		{"empty values", "A=\nB= \nC=''\nD=\"\"\nE='' # c\n", `A="" B="" C="" D="" E=""`},
@@ -86,6 +87,8 @@ func TestParseEnv(t *testing.T) {
 		{"comment after a tab", "A=1\t# c\nB=a#b\t#c\n", `A="1" B="a#b" 1w 2w 2w`},
 		{"two #", "A=1 # b # c\n", `A="1" 1w`},
 		{"export behind ;", "A=1; export A\nB=1;exported\n", `A="1; export A" B="1;exported" 1w`},
+		{"line separators", "A=x\u2028''\nB=1 # c\u2028B=2\n# c\u2029B=3\nC='\u2028' # c\u2029D=1\nE=\"\u2029\"\n",
+			`A="x\u2028''" B="1" C="\u2028" E="\u2029" 1w 2w 3w 4w`},
 		{"two backslashes in single quotes", `A='\\a'` + "\n", `A="\\\\a" 1w`},
 		{"backslash before the closing quote", `A='a\'` + "\n", `A="a\\" 1w`},
 		{"lines like variables", "A='\nexport B=1'\nC='\nb c=1'\n", `A="\nexport B=1" C="\nb c=1" 1w`},
@@ -160,6 +163,8 @@ func TestParseEnvWords(t *testing.T) {
 		`  "a": 1,`:         "1: JSON outside quotes? Put single quotes around all of it",
 		"// a":              "1: a comment begins with #",
 		"export A":          "1: no = in it; for an empty value write NAME=",
+		"export = 1": "1: no name behind export; for a variable that is called so write " +
+			"export= without a blank",
 		"A:1": "1: a colon is read as = only with a blank and a " +
 			"value behind it: write NAME=value",
 		"é.a-b=1": "1: a name has only letters without accents, digits " +

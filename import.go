@@ -86,7 +86,7 @@ func (c *call) describeImport() {
 		if f.git.tracked {
 			tracked = append(tracked, f.place.path)
 		}
-		if f.shown.id.names > 1 {
+		if c.hasOtherName(f) {
 			linked = append(linked, f.place.path)
 		}
 		gits = append(gits, f.git)
@@ -113,6 +113,17 @@ func (c *call) describeImport() {
 	}
 }
 
+// hasOtherName reports whether a file has a hard link that is not imported too.
+func (c *call) hasOtherName(f *importedFile) bool {
+	imported := uint64(0)
+	for _, g := range c.files {
+		if g.shown.id.dev == f.shown.id.dev && g.shown.id.ino == f.shown.id.ino {
+			imported++
+		}
+	}
+	return f.shown.id.names > imported
+}
+
 // notKept sums up what the files have and the vault will not: comments, and the
 // earlier lines of a name.
 func (c *call) notKept() (comments int, twice []string) {
@@ -128,6 +139,17 @@ func (c *call) otherReadings() []string {
 	notes := []string{}
 	for _, f := range c.files {
 		notes = append(notes, f.notes...)
+	}
+	return notes
+}
+
+// leftovers says which files are still there beside their mounts. [IMP-6]
+func (c *call) leftovers() []string {
+	notes := []string{}
+	for _, f := range c.files {
+		if f.left != "" {
+			notes = append(notes, f.left)
+		}
 	}
 	return notes
 }
@@ -165,9 +187,9 @@ func (c *call) importResult(e *environment) result {
 	comments, twice := c.notKept()
 	out := result{"environmentId": idText(e.id),
 		"imported": sortedNames(o.names), "replaced": sortedNames(o.replaced),
-		"notKept": result{"comments": comments, "duplicates": twice}, "notes": []string{}}
+		"notKept": result{"comments": comments, "duplicates": twice}, "notes": c.leftovers()}
 	if !c.byAgent() { // it need not learn what sort of values a file has
-		out["notes"] = c.otherReadings()
+		out["notes"] = append(c.leftovers(), c.otherReadings()...)
 	}
 	switch {
 	case !c.args.Mount:

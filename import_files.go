@@ -6,8 +6,12 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 const maxImportFiles = 16 // of one import [IMP-4]
@@ -30,6 +34,7 @@ type importedFile struct {
 	comments int
 	target   string // of the link that stands in the file's place
 	aside    string // what the file is called meanwhile
+	left     string // what is to be said of it if it is called so for good
 }
 
 // openImport holds the folder of a file and reads it. [TUL-17] [IMP-2]
@@ -161,8 +166,8 @@ func (c *call) replaceFiles(e *environment) (err error) {
 		if err != nil && i == 0 {
 			return c.putBack(err)
 		} else if err != nil { // others are gone by now, so what was stored stays
-			c.k.say("   %s; it is now called %s: look at it, then delete it\n",
-				clean(err.Error(), 300), clean(f.aside, 300))
+			f.left = f.leftover(err)
+			c.k.say("   %s\n", clean(f.left, 1000))
 		}
 		path := f.place.path
 		c.k.mu.Lock()
@@ -171,6 +176,26 @@ func (c *call) replaceFiles(e *environment) (err error) {
 		f.place = nil // the mount's now
 	}
 	return nil
+}
+
+// leftover says of a file that was set aside and could not be removed what it is
+// called now. No pattern need hide that name from Git, so it gets one of its own.
+func (f *importedFile) leftover(cause error) string {
+	why, errno := "it changed", unix.Errno(0)
+	if errors.As(cause, &errno) {
+		why = errno.Error()
+	}
+	where := filepath.Join(filepath.Dir(f.place.path), f.aside)
+	text := fmt.Sprintf("%q is a mount now, but its file could not be deleted (%s): it is left as %q, "+
+		"with its values: look at it, then delete it", f.place.path, why, where)
+	git, err := gitState(where)
+	if err == nil && git.inWorkTree && !git.ignored {
+		err = addExclude(git)
+	}
+	if err != nil {
+		text += fmt.Sprintf("; do not commit it (%v)", err)
+	}
+	return text
 }
 
 // makePipe makes what the link of one file will lead to.

@@ -18,13 +18,8 @@ func TestImportTracked(t *testing.T) {
 	w := newWorld(t)
 	p := w.unlock()
 	file := w.envFiles("A=1\n")[0]
-	for _, args := range [][]string{{"init", "-q"}, {"add", ".env"}} {
-		git := exec.Command("git", args...)
-		git.Dir, git.Env = w.project, w.env
-		if out, err := git.CombinedOutput(); err != nil {
-			t.Fatalf("git %q: %v %s", args, err, out)
-		}
-	}
+	w.git("init", "-q")
+	w.git("add", ".env")
 	q, end := w.importing(p, "acme", file)
 	if want := "tracked by Git, whose history keeps the values: " + file; !strings.Contains(q, want) {
 		t.Errorf("no %q in %s", want, q)
@@ -37,6 +32,65 @@ func TestImportTracked(t *testing.T) {
 		t.Errorf("with --mount: %d %q", code, errOut)
 	}
 	p.nothingAsked()
+}
+
+// git runs git in the project and returns what it says.
+func (w *world) git(args ...string) string {
+	w.t.Helper()
+	git := exec.Command("git", args...)
+	git.Dir, git.Env = w.project, w.env
+	out, err := git.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("git %q: %v %s", args, err, out)
+	}
+	return string(out)
+}
+
+// TestImportHardLinks: of two names of one file none is left in clear, and the
+// question does not say that one stays. [TUL-18] [IMP-7]
+func TestImportHardLinks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.unlock()
+	files := w.envFiles("A=1\n", "B=2\n", "C=3\n")
+	must(t, os.Remove(files[1]))
+	must(t, os.Link(files[0], files[1]))
+	q, end := w.importing(p, append([]string{"--mount", "acme"}, files...)...)
+	if strings.Contains(q, "hard link") {
+		t.Errorf("the question: %s", q)
+	}
+	if out, errOut, code := end("o"); code != 0 || strings.Contains(out, "could not be deleted") {
+		t.Errorf("%d %q %q", code, out, errOut)
+	}
+	for _, file := range files {
+		if target, err := os.Readlink(file); err != nil || onlyAside(file) != "" {
+			t.Errorf("%s leads to %q, %v; beside it is %q", file, target, err, onlyAside(file))
+		}
+	}
+}
+
+// TestImportLeft: a file that cannot be removed after another is gone is named by
+// the answer, with its new name, which Git ignores. [IMP-6]
+func TestImportLeft(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.git("init", "-q")
+	files := w.envFiles("A=1\n", "B=2\n", "C=3\n")
+	p := w.unlockFaulty("aside", 3, files[1])
+	_, end := w.importing(p, append([]string{"--mount", "acme"}, files...)...)
+	out, errOut, code := end("o")
+	left := onlyAside(files[1])
+	want := fmt.Sprintf("%q is a mount now, but its file could not be deleted (it changed): it is left as %q, "+
+		"with its values: look at it, then delete it\n", files[1], left)
+	if text, _ := os.ReadFile(left); code != 0 || string(text) != "B=changed\n" || !strings.Contains(out, want) {
+		t.Errorf("%d %q\n got %s\nwant %s", code, errOut, out, want)
+	}
+	if status := w.git("status", "--porcelain"); status != "" {
+		t.Errorf("Git sees %s", status)
+	}
+	if onlyAside(files[0])+onlyAside(files[2]) != "" {
+		t.Error("another file is left too")
+	}
 }
 
 // TestImportSplit: an Environment for each file, each asked about by itself; a

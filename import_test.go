@@ -22,6 +22,15 @@ var importFaults = map[string]func(file string){
 	"killed":  func(string) { unix.Kill(os.Getpid(), unix.SIGKILL) },
 	"changed": func(file string) { os.WriteFile(file, []byte("C=changed\n"), 0o600) },
 	"gone":    func(file string) { os.Remove(file) },
+	"aside":   func(file string) { os.WriteFile(onlyAside(file), []byte("B=changed\n"), 0o600) },
+}
+
+// onlyAside is what a file that was set aside is called, or "".
+func onlyAside(file string) string {
+	if left, _ := filepath.Glob(file + asideMark + "*"); len(left) == 1 {
+		return left[0]
+	}
+	return ""
 }
 
 func init() {

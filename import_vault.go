@@ -30,14 +30,8 @@ func (i *imported) store(d *vaultData) (err error) {
 	if i.now, err = c.makeIn(d); err != nil {
 		return err
 	}
-	for _, l := range i.lines {
-		old := i.now.variable(l.name)
-		if old != nil && !old.placeholder && !slices.Contains(c.r.object.replaced, l.name) { // [IMP-1]
-			return fmt.Errorf("%q got a value while the question was open: call again", l.name)
-		}
-		if _, err := i.now.set(l.name, l.value, true); err != nil {
-			return err
-		}
+	if err := i.storeLines(); err != nil {
+		return err
 	}
 	for _, f := range c.files {
 		if _, there := d.mountAt(f.place.path); c.args.Mount && there == nil {
@@ -47,6 +41,26 @@ func (i *imported) store(d *vaultData) (err error) {
 	}
 	i.now.changed = time.Now()
 	return fits(i.now)
+}
+
+// storeLines sets the variables. [IMP-1]
+func (i *imported) storeLines() error {
+	there, replaced := i.now.byName(), setOf(i.call.r.object.replaced)
+	for _, l := range i.lines {
+		v := there[l.name]
+		if v != nil && !v.placeholder && !replaced[l.name] {
+			return fmt.Errorf("%q got a value while the question was open: call again", l.name)
+		}
+		if err := validVariable(l.name, l.value); err != nil {
+			return err
+		}
+		if v == nil {
+			v = i.now.add(l.name)
+			there[l.name] = v
+		}
+		v.put(l.value, true)
+	}
+	return nil
 }
 
 // takeBack undoes what the import wrote, and nothing else: what somebody else
@@ -61,9 +75,7 @@ func (i *imported) takeBack(cause error) error {
 		if before == nil {
 			before = &environment{changed: e.changed}
 		}
-		for _, l := range i.lines {
-			e.restore(before.variable(l.name), i.now.variable(l.name))
-		}
+		e.restore(before.byName(), i.wrote())
 		e.mounts = slices.DeleteFunc(e.mounts, func(m *mount) bool {
 			samePath := func(o *mount) bool { return o.path == m.path }
 			return slices.ContainsFunc(i.now.mounts, samePath) && !slices.ContainsFunc(before.mounts, samePath)
@@ -82,15 +94,27 @@ func (i *imported) takeBack(cause error) error {
 	return fmt.Errorf("nothing was imported, the file is as it was: %v", cause)
 }
 
-// restore gives a variable back what it was, nil for nothing, if it is still
-// what was written since.
-func (e *environment) restore(was, wrote *variable) {
-	v := e.variable(wrote.name)
-	switch {
-	case v == nil || v.placeholder || v.concealed != wrote.concealed || !bytes.Equal(v.value, wrote.value):
-	case was == nil:
-		e.unset(wrote.name)
-	default:
-		*v = *was
+// wrote has the variables that the import has set.
+func (i *imported) wrote() map[string]*variable {
+	now, wrote := i.now.byName(), make(map[string]*variable, len(i.lines))
+	for _, l := range i.lines {
+		wrote[l.name] = now[l.name]
 	}
+	return wrote
+}
+
+// restore gives variables back what they were, or removes them if they were not,
+// where they are still what was written since.
+func (e *environment) restore(was, wrote map[string]*variable) {
+	e.variables = slices.DeleteFunc(e.variables, func(v *variable) bool {
+		w, old := wrote[v.name], was[v.name]
+		switch {
+		case w == nil || v.placeholder || v.concealed != w.concealed || !bytes.Equal(v.value, w.value):
+		case old == nil:
+			return true
+		default:
+			*v = *old
+		}
+		return false
+	})
 }

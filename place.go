@@ -288,13 +288,18 @@ func (p *place) swapBack(aside, target string, why error) error {
 	return why
 }
 
-// remove takes away the file want, which swapFile set aside. [TUL-18]
+// remove takes away the file want, which swapFile set aside. How many names it
+// has does not count any more: another may have gone with an earlier file of the
+// same import. [TUL-18]
 func (p *place) remove(aside string, want fileID) error {
+	if st, _, err := p.look(aside); err == nil {
+		want.names = uint64(st.Nlink)
+	}
 	if err := p.isFile(aside, want); err != nil {
 		return err
 	}
 	if err := unix.Unlinkat(p.fd(), aside, 0); err != nil {
-		return fmt.Errorf("cannot remove %q: %v", p.path, err)
+		return fmt.Errorf("cannot remove %q: %w", p.path, err)
 	}
 	return nil
 }

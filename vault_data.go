@@ -169,6 +169,15 @@ func find[T any](list []*T, match func(*T) bool) *T {
 	return nil
 }
 
+// setOf returns what is in the list, for whoever asks often.
+func setOf(list []string) map[string]bool {
+	set := make(map[string]bool, len(list))
+	for _, s := range list {
+		set[s] = true
+	}
+	return set
+}
+
 // freeName refuses a name that is not valid or that another Environment has.
 func (d *vaultData) freeName(name string) error {
 	if err := validEnvironmentName(name); err != nil {
@@ -220,12 +229,23 @@ func (e *environment) set(name string, value secret, concealed bool) (added bool
 		return false, err
 	}
 	v := e.variable(name)
-	if v == nil {
-		v, added = &variable{name: name}, true
-		e.variables = append(e.variables, v)
+	if added = v == nil; added {
+		v = e.add(name)
 	}
-	v.value, v.placeholder, v.concealed = value, value == nil, concealed
+	v.put(value, concealed)
 	return added, nil
+}
+
+// add makes a variable at the end, where there is none of that name.
+func (e *environment) add(name string) *variable {
+	v := &variable{name: name}
+	e.variables = append(e.variables, v)
+	return v
+}
+
+// put gives the variable a value; nil makes it a placeholder.
+func (v *variable) put(value secret, concealed bool) {
+	v.value, v.placeholder, v.concealed = value, value == nil, concealed
 }
 
 // unset removes a variable and reports whether there was one.
@@ -233,6 +253,16 @@ func (e *environment) unset(name string) bool {
 	before := len(e.variables)
 	e.variables = slices.DeleteFunc(e.variables, func(v *variable) bool { return v.name == name })
 	return len(e.variables) < before
+}
+
+// byName has the variables by name, for whoever looks up many: there may be
+// 200,000.
+func (e *environment) byName() map[string]*variable {
+	m := make(map[string]*variable, len(e.variables))
+	for _, v := range e.variables {
+		m[v.name] = v
+	}
+	return m
 }
 
 func (e *environment) names() []string {
