@@ -22,9 +22,18 @@ var passedOn = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT,
 	unix.SIGUSR2, unix.SIGWINCH, unix.SIGTSTP, unix.SIGCONT}
 
 // startIgnored are those that were ignored when we started, as under nohup: the
-// program ignores them too. Go forgets that of a signal it was once asked for.
-var startIgnored = slices.DeleteFunc(slices.Clone(passedOn),
-	func(s os.Signal) bool { return !signal.Ignored(s) })
+// program ignores them too. Go forgets that of a signal it was once asked for,
+// and has never known it of SIGTSTP; of those that it takes for itself before we
+// run nothing is left to see, here or elsewhere. That SIGCONT is ignored changes
+// nothing, and we need it.
+var startIgnored = ignoredAtStart()
+
+func ignoredAtStart() []os.Signal {
+	bits := ignoredNow()
+	return slices.DeleteFunc(slices.Clone(passedOn), func(s os.Signal) bool {
+		return s == unix.SIGCONT || !signal.Ignored(s) && bits>>(s.(unix.Signal)-1)&1 == 0
+	})
+}
 
 // heeded returns signals without those that were ignored when we started.
 func heeded(signals ...os.Signal) []os.Signal {

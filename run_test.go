@@ -382,7 +382,7 @@ func TestRunSignals(t *testing.T) {
 // nohup. [RUN-14]
 func TestRunIgnored(t *testing.T) {
 	w, _ := running(t)
-	cmd := exec.Command("sh", "-c", `trap "" HUP INT; exec "$0" run --env acme -- sh -c 'kill -HUP $$; kill -INT $$; echo alive'`,
+	cmd := exec.Command("sh", "-c", `trap "" HUP INT TSTP; exec "$0" run --env acme -- sh -c 'kill -HUP $$; kill -INT $$; kill -TSTP $$; echo alive'`,
 		w.command().Path)
 	cmd.Env, cmd.Dir = w.env, w.project
 	out := new(lockedBuffer)
