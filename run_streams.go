@@ -9,35 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
-
-// passedOn are the signals that reach the program when they are sent to us.
-// [RUN-14]
-var passedOn = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1,
-	unix.SIGUSR2, unix.SIGWINCH, unix.SIGTSTP, unix.SIGCONT}
-
-// startIgnored are those that were ignored when we started, as under nohup: the
-// program ignores them too. Go forgets that of a signal it was once asked for.
-var startIgnored = slices.DeleteFunc(slices.Clone(passedOn),
-	func(s os.Signal) bool { return !signal.Ignored(s) })
-
-// heeded returns signals without those that were ignored when we started.
-func heeded(signals ...os.Signal) []os.Signal {
-	return slices.DeleteFunc(signals, func(s os.Signal) bool { return slices.Contains(startIgnored, s) })
-}
-
-// takeSignals delivers the signals to pass on.
-func takeSignals() chan os.Signal {
-	taken := make(chan os.Signal, 64)
-	signal.Notify(taken, heeded(slices.Clone(passedOn)...)...)
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // a reader that goes is an error of Write
-	return taken
-}
 
 // outlet is one way out of the program: its end, ours, and where it leads to.
 type outlet struct {
@@ -140,101 +116,12 @@ func (j *job) onStreams() (syscall.WaitStatus, error) {
 	for _, s := range streams {
 		go s.carry()
 	}
-	ended := make(chan struct{})
-	go func() { cmd.Wait(); close(ended) }()
-	for {
-		select {
-		case <-ended:
-			enough := askedToEnd(taken)
-			for _, s := range streams {
-				j.lost = cmp.Or(j.lost, s.finish(enough))
-			}
-			return cmd.ProcessState.Sys().(syscall.WaitStatus), nil
-		case s := <-taken:
-			if passOn(s, cmd.Process, streams) == os.ErrProcessDone {
-				<-ended
-				select {
-				case taken <- s: // it is for us
-				default: // there are others
-				}
-			}
-		}
+	status, err := newGroupMember(cmd.Process, streams).watch(taken)
+	enough := askedToEnd(taken)
+	for _, s := range streams {
+		j.lost = cmp.Or(j.lost, s.finish(enough))
 	}
-}
-
-// passOn gives a signal to the program. What a terminal sends to its whole
-// group, the program in that group has already.
-func passOn(s os.Signal, to *os.Process, streams []*outlet) error {
-	switch s {
-	case unix.SIGWINCH:
-		for _, s := range streams {
-			s.resize()
-		}
-	case unix.SIGINT, unix.SIGQUIT:
-		if inFront() {
-			return nil
-		}
-	}
-	err := to.Signal(s)
-	if s == unix.SIGTSTP {
-		stopHere(unix.Getpid())
-		to.Signal(unix.SIGCONT)
-	}
-	return err
-}
-
-// stopHere stops us, or all of our group for 0, until somebody continues us. It
-// is SIGSTOP, as the runtime never gives SIGTSTP back to the system; which
-// would not stop a group that no shell looks after, and neither do we.
-func stopHere(whom int) {
-	if orphaned() {
-		return
-	}
-	again := make(chan os.Signal, 1)
-	signal.Notify(again, unix.SIGCONT)
-	defer signal.Stop(again)
-	unix.Kill(whom, unix.SIGSTOP)
-	<-again
-}
-
-// orphaned reports whether no process of our session outside of our group could
-// continue us: all that started us is in the group, or in another session.
-func orphaned() bool {
-	self, err := lookup(os.Getpid())
-	if err != nil {
-		return true
-	}
-	defer self.close()
-	for _, a := range self.ancestors {
-		group, err := unix.Getpgid(a.pid)
-		if err != nil || a.session != self.session {
-			return true
-		}
-		if group != unix.Getpgrp() {
-			return false
-		}
-	}
-	return true
-}
-
-// inFront reports whether we are the terminal's foreground job.
-func inFront() bool {
-	tty, err := os.Open("/dev/tty")
-	if err != nil {
-		return false
-	}
-	defer tty.Close()
-	return foreground(tty)
-}
-
-// foreground reports whether a terminal is ours to use: we are in front, or it
-// is no terminal of our session, which knows no front.
-func foreground(tty *os.File) (yes bool) {
-	control(tty, func(fd int) {
-		group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-		yes = err != nil || group == unix.Getpgrp()
-	})
-	return yes
+	return status, err
 }
 
 func sameFile(a, b *os.File) bool {

@@ -382,14 +382,18 @@ func TestRunSignals(t *testing.T) {
 // nohup. [RUN-14]
 func TestRunIgnored(t *testing.T) {
 	w, _ := running(t)
-	cmd := exec.Command("sh", "-c", `trap "" HUP INT; exec "$0" run --env acme -- sh -c 'kill -HUP $$; kill -INT $$; echo alive'`,
-		w.command().Path)
+	const script = `trap "" HUP INT TSTP; exec "$0" run --env acme -- sh -c 'kill -HUP $$; kill -INT $$; kill -TSTP $$; echo alive'`
+	cmd := exec.Command("sh", "-c", script, w.command().Path)
 	cmd.Env, cmd.Dir = w.env, w.project
 	out := new(lockedBuffer)
 	cmd.Stdout = out
 	must(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	waitFor(t, "the program", func() bool { return out.String() == "alive\n" })
+	must(t, os.WriteFile(filepath.Join(w.project, "ignoring"), []byte(script), 0o600))
+	p := w.shell()
+	p.types("sh -c \"$(cat ignoring)\" keepmum\r")
+	p.sees(`\nalive\r\nready> $`)
 }
 
 // TestRunOutputLost: the program may end well, but its output has not arrived.
