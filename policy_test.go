@@ -155,8 +155,7 @@ func TestDecide(t *testing.T) {
 		{"under, relative directory, allow", "", one(`{"under": "/", "decision": "allow"}`),
 			reading(dir("src")), "", "ask", "no rule"},
 		{"under, unknown directory, deny", "", rulesText("",
-			`{"under": "/x", "decision": "deny"}`, allowAll), reading(dir("")), "", "deny",
-			first},
+			`{"under": "/x", "decision": "deny"}`, allowAll), reading(dir("")), "", "deny", first},
 
 		{"under, removed directory, deny", "", rulesText("", `{"under": "/x", "decision": "deny"}`,
 			allowAll), reading(dir("/x (deleted)")), "", "deny", first},
@@ -166,8 +165,7 @@ func TestDecide(t *testing.T) {
 			reading(dir("/x/y (deleted)")), "", "ask", "no rule"},
 
 		// [POL-7] [WHO-8]
-		{"agent, allow says nothing of it", "", one(allowAll), reading(agent(agentYes)), "",
-			"ask", "no rule"},
+		{"agent, allow says nothing of it", "", one(allowAll), reading(agent(agentYes)), "", "ask", "no rule"},
 		{"unknown ancestry, allow says nothing of it", "", one(allowAll),
 			reading(agent(agentUnknown)), "", "ask", "no rule"},
 		{"agent, allow with agent", "", one(`{"agent": true, "decision": "allow"}`),
@@ -315,15 +313,11 @@ func TestMatchGlob(t *testing.T) {
 		pattern, name string
 		want          bool
 	}{
-		{"a", "a", true}, {"a", "b", false}, {"a", "ab", false}, {"a", "A", false},
-		{"*", "", true}, {"*", "a/b", true}, {"*", "a\nb", true}, {"?", "", false}, {"?", "世", true}, {"?", "ab",
-			false},
-		{"a*", "a", true}, {"*a", "ba", true}, {"*a", "ab", false}, {"a*b", "ab", true}, {"a*b",
-			"a/x/b", true},
-		{"a*b", "abc", false}, {"a*b*c", "aXbYbZc", true}, {"a**b", "ab", true}, {"*?", "",
-			false}, {"?*", "a", true},
-		{"[a]", "[a]", true}, {"[a]", "a", false}, {`\*`, `\x`, true}, {`\*`, `*`, false}, {"",
-			"", true}, {"", "a", false},
+		{"a", "a", true}, {"a", "b", false}, {"a", "ab", false}, {"a", "A", false}, {"*", "", true},
+		{"*", "a/b", true}, {"*", "a\nb", true}, {"?", "", false}, {"?", "世", true}, {"?", "ab", false},
+		{"a*", "a", true}, {"*a", "ba", true}, {"*a", "ab", false}, {"a*b", "ab", true}, {"a*b", "a/x/b", true},
+		{"a*b", "abc", false}, {"a*b*c", "aXbYbZc", true}, {"a**b", "ab", true}, {"*?", "", false}, {"?*", "a", true},
+		{"[a]", "[a]", true}, {"[a]", "a", false}, {`\*`, `\x`, true}, {`\*`, `*`, false}, {"", "", true}, {"", "a", false},
 	}
 	for _, test := range tests {
 		if got := matchGlob(test.pattern, test.name); got != test.want {
