@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,12 +127,23 @@ func (a *attack) connects() {
 
 // launches starts a program that it does not wait for. With -kind adopts it waits,
 // and adopts who is left behind, as the first process of a desktop's session does.
+// With -kind left it is the program, once the process -n that started it has ended.
 func (a *attack) launches() {
+	if a.kind == "left" {
+		for os.Getppid() == a.n {
+			time.Sleep(time.Millisecond)
+		}
+		a.must(unix.Exec(a.program[0], a.program, os.Environ()))
+	}
 	if a.kind == "adopts" {
 		a.must(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	}
 	cmd := exec.Command(a.program[0], a.program[1:]...)
-	if a.kind == "two" {
+	switch a.kind {
+	case "orphan", "daemon":
+		left := []string{"launch", "-kind", "left", "-n", fmt.Sprint(os.Getpid()), "--"}
+		cmd = exec.Command(os.Args[0], append(left, a.program...)...)
+	case "two":
 		cmd = exec.Command(os.Args[0], append([]string{"launch", "-kind", "second", "--"}, a.program...)...)
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
