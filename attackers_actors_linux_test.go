@@ -428,7 +428,7 @@ func disguisesWeaker(weak *target) {
 		weak.t.Errorf("the weaker one does not see its own parent: %v", got)
 	}
 	var orphan attackReport
-	for n := 0; n < 20 && orphan.Leaks == 0; n++ { // who started it may not have ended yet
+	for n := 0; n < 20 && orphan.Leaks == 0 && !weak.t.Failed(); n++ { // who started it may not have ended yet
 		orphan = disguise{"orphan", false}.starts(weak)
 	}
 	weak.robbed(orphan)
