@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ func (p *person) group(signal, after string) *grouped {
 	p.types("keepmum run --env acme -- sh -c 'trap \"echo " + signal + "\" " + signal + "; trap over=1 USR1; " +
 		"echo pid $PPID >&2; while ! test $over; do :; done; echo over' >" + signal + after + "\r")
 	g.command, _ = strconv.Atoi(strings.Fields(p.sees(`pid \d+\r\n`))[1])
-	p.w.t.Cleanup(func() { unix.Kill(g.command, unix.SIGKILL) })
+	p.w.t.Cleanup(func() { unix.Kill(-g.command, unix.SIGKILL) }) // its group, with the program
 	return g
 }
 
@@ -88,6 +89,9 @@ func TestRunGroupStopped(t *testing.T) {
 func TestRunGroupHangup(t *testing.T) {
 	t.Parallel()
 	w, _ := running(t)
+	taken := make(chan os.Signal, 1) // under nohup it is ignored, and whom we start would ignore it
+	signal.Notify(taken, unix.SIGHUP)
+	defer signal.Stop(taken)
 	p := w.shell()
 	g := p.group("HUP", "")
 	g.gets(unix.SIGHUP)
