@@ -49,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH"), "KEEPMUM_HOME=" + w.home,
 		"KEEPMUM_TEST_HELPER=main", "KEEPMUM_TEST_ADMIN=" + filepath.Join(dir, "none"),
-		tapesVariable + "=" + dir}
+		tapesVariable + "=" + dir, "GORACE=atexit_sleep_ms=0"} // see startHelper
 	t.Cleanup(func() { checkTapes(t, foundTapes(t, dir)) })
 	return w
 }
