@@ -66,7 +66,7 @@ func (m *groupMember) watch(taken chan os.Signal) (syscall.WaitStatus, error) {
 				stopHere(unix.Getpid())
 			}
 		case s := <-taken:
-			if m.has(s) || m.Signal(s) != os.ErrProcessDone {
+			if !isClosed(m.ended) && (m.has(s) || m.Signal(s) != os.ErrProcessDone) {
 				continue
 			}
 			<-m.ended

@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +22,24 @@ func (p *person) types(keys string) {
 	if _, err := p.master.WriteString(keys); err != nil {
 		p.w.t.Fatal(err)
 	}
+}
+
+// insists types a key until the screen shows what comes of it: a shell gives the
+// terminal to a job a moment after it says so, and a command may not have seen yet
+// that its program has ended.
+func (p *person) insists(key, want string) {
+	p.w.t.Helper()
+	next := time.Now()
+	waitFor(p.w.t, want, func() bool {
+		if !time.Now().Before(next) {
+			p.types(key)
+			next = time.Now().Add(time.Second)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return regexp.MustCompile(want).Match(p.shown[p.read:])
+	})
+	p.sees(want)
 }
 
 func (p *person) resize(rows, columns uint16) {
@@ -176,12 +196,10 @@ func TestRunJobControl(t *testing.T) {
 		pid, bad := strconv.Atoi(strings.TrimSpace(string(text)))
 		return err == nil && bad == nil && unix.Kill(pid, 0) != nil
 	})
-	p.types("\x1a")
-	p.sees(`Stopped[\s\S]*ready> $`)
+	p.insists("\x1a", `Stopped[\s\S]*ready> $`)
 	p.types("fg\r")
 	p.sees(`fg\r\nkeepmum run[^\r]*\r\n`)
-	p.types("\x03")
-	p.sees(`ready> $`)
+	p.insists("\x03", `ready> $`)
 	p.types("exit\r")
 	p.ends()
 }
