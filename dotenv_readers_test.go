@@ -153,6 +153,7 @@ func checkMeasured(t *testing.T, file string, want int) {
 			t.Errorf("%s %s is held against no reader", k.name, k.version)
 		}
 	}
+	t.Logf("%s: %d pairs of kind, value and dialect", file, pairs)
 	if pairs < want {
 		t.Errorf("%s: %d pairs compared, want %d or more", file, pairs, want)
 	}

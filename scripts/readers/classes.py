@@ -1,6 +1,6 @@
 """The value classes of the matrix: what people keep in a .env, and what has gone
 wrong in one of its readers. FIRST and LAST stand around each and must survive it.
-MORE are rarer ones, which the rules of `keepmum check` were not made from."""
+MORE are rarer ones, which the rules of `keepmum check` were not made from at first."""
 import json
 
 PEM = """-----BEGIN PRIVATE KEY-----
