@@ -222,7 +222,7 @@ func runLock(c *cli, args []string) error {
 	if err != nil {
 		return err
 	}
-	return awaitLock(ctx, home, c.out)
+	return awaitLock(home, c.out)
 }
 
 // askToLock has the keeper lock that listens. An error that is errNoKeeper says
@@ -254,7 +254,9 @@ func signalHolder(home string) error {
 
 // awaitLock waits until the keeper has let go of its lock file: only then are
 // its mounts gone. [CLI-13] (SPEC §11)
-func awaitLock(ctx context.Context, home string, out io.Writer) error {
+func awaitLock(home string, out io.Writer) error {
+	const limit = lockLimit + 5*time.Second // the keeper ends itself at the former [KPR-30]
+	end := time.After(limit)
 	for {
 		_, held, err := lockHolder(home)
 		if err != nil {
@@ -265,8 +267,8 @@ func awaitLock(ctx context.Context, home string, out io.Writer) error {
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return errors.New("the keeper did not end within 10s: look at its terminal")
+		case <-end:
+			return fmt.Errorf("the keeper did not end within %v: look at its terminal", limit)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -150,14 +150,30 @@ func askAndOpen(ctx context.Context, t *terminal, home string, again bool) (*vau
 		if err != nil {
 			return nil, err
 		}
-		v, err := openVault(path, pass)
-		wipe(pass)
+		v, err := openUnlessTold(ctx, path, pass)
 		if !errors.Is(err, errPassphrase) {
 			return v, err
 		}
 		t.print("%v\n", err)
 	}
 	return nil, errPassphrase
+}
+
+// openUnlessTold opens the vault and wipes the passphrase. Who is told to end
+// meanwhile does not wait: scrypt cannot be stopped, and ends with the process. [CLI-13]
+func openUnlessTold(ctx context.Context, path string, pass []byte) (v *vault, err error) {
+	opened := make(chan func() (*vault, error), 1)
+	go func() {
+		v, err := openVault(path, pass)
+		wipe(pass)
+		opened <- func() (*vault, error) { return v, err }
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, errInterrupt
+	case is := <-opened:
+		return is()
+	}
 }
 
 // checkVault looks at what needs no passphrase, so that nobody types one for a
