@@ -139,12 +139,13 @@ func (a *attack) launches() {
 		a.must(unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
 	}
 	cmd := exec.Command(a.program[0], a.program[1:]...)
+	left := []string{"launch", "-kind", "left", "-n", fmt.Sprint(os.Getpid()), "--"}
 	switch a.kind {
 	case "orphan", "daemon":
-		left := []string{"launch", "-kind", "left", "-n", fmt.Sprint(os.Getpid()), "--"}
 		cmd = exec.Command(os.Args[0], append(left, a.program...)...)
 	case "two":
-		cmd = exec.Command(os.Args[0], append([]string{"launch", "-kind", "second", "--"}, a.program...)...)
+		left = append(left, os.Args[0], "launch", "-kind", "second", "--")
+		cmd = exec.Command(os.Args[0], append(left, a.program...)...)
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if slices.Contains([]string{"daemon", "two", "second"}, a.kind) {
