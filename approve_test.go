@@ -312,9 +312,9 @@ func TestPolicyShownWhole(t *testing.T) {
 // TestSilence: nobody answers. [ASK-14] [REQ-10]
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	w, p, path := mounted(t, `{"promptTimeout":"1s"}`)
+	w, p, path := mounted(t, `{"promptTimeout":"5s"}`)
 	cmd, out := w.reads(path)
-	p.sees("refused: no answer in 1s")
+	p.sees("refused: no answer in 5s")
 	if cmd.Wait(); out.String() != lineRefused {
 		t.Errorf("%q", out)
 	}
@@ -325,7 +325,7 @@ func TestSilence(t *testing.T) {
 func TestWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.env = append(w.env, "KEEPMUM_TEST_WAIT=300ms")
+	w.env = append(w.env, "KEEPMUM_TEST_WAIT=3s")
 	p := w.unlock()
 	c := w.client()
 	id := c.call("authenticate", map[string]any{})

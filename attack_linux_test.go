@@ -154,12 +154,16 @@ func TestStoppedTerminal(t *testing.T) {
 func TestTypingIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	w, p, path := mounted(t, "")
+	w.done(w.command("lock"))
+	p.ends()
+	w.env = append(w.env, "KEEPMUM_TEST_EARLY=1s") // longer than it takes to type them here
+	p = w.unlock()
 	cmd, out := w.reads(path)
 	p.sees(`#\d+ [\d:]+  read`)
 	for range 40 { // each within the quiet moment that an answer needs
 		p.master.WriteString("o")
 	}
-	p.sees("allow")
+	p.sees(`allow[\s\S]*> $`)
 	p.presses("n")
 	if cmd.Wait(); out.String() != lineRefused {
 		t.Errorf("%q", out)

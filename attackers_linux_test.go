@@ -289,7 +289,7 @@ func (a *target) recorded(exact bool, all ...attackReport) {
 	}
 	var found map[string]int
 	lines := 0
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		found = a.outcomes()
 		lines = total(found)
 		if lines+found[endTainted] >= a.pipes { // a tainted read's line is about whoever joined, too
@@ -353,6 +353,8 @@ func (a *target) robbed(sum attackReport) {
 	a.t.Helper()
 	if sum.Leaks == 0 {
 		a.t.Errorf("it gets nothing from something weaker, and so shows nothing: %v", sum)
+		lines, _ := os.ReadFile(auditPath(a.home))
+		a.t.Logf("the log, if it has one: %s", lines)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // readerRaid is a mode that wants the text of a mount, which another reader, that
@@ -197,10 +199,21 @@ func (r writerRaid) control(weak *target) {
 // gets nothing, and holds up neither the keeper nor anybody else.
 func staysOn(a *target) (sum raidSum) {
 	for n := range few(2, 200) {
+		keeper, kind := a.p.cmd.Process.Pid, []string{"hold", "stay"}[n%2]
+		if kind == "hold" { // so that it is there before the read is over
+			must(a.t, unix.Kill(keeper, unix.SIGSTOP))
+			a.t.Cleanup(func() { unix.Kill(keeper, unix.SIGCONT) })
+		}
 		victim := a.start("reader", "open", "-path", a.path, "-n", "1")
-		kind := []string{"hold", "stay"}[n%2]
 		writer := a.start("attack", "plant", "-path", a.path, "-kind", kind, "-n", "1", "-pid", victim.pid())
 		writer.says(1)
+		held := heldFile(a.t, writer.cmd.Process.Pid)
+		unix.Kill(keeper, unix.SIGCONT)
+		waitFor(a.t, "a pipe for the next", func() bool {
+			theirs, err := os.Stat(held)
+			next, errNext := os.Stat(a.path)
+			return err == nil && errNext == nil && !os.SameFile(theirs, next)
+		})
 		other := a.start("reader", "open", "-path", a.path, "-n", "1").ended()
 		s := writer.report()
 		v := victim.ended()

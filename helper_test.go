@@ -59,6 +59,9 @@ func init() {
 	helpers["main"] = func() {
 		testOnlyMinLn, testOnlyLn = 4, 4
 		earlyKey = testEarlyKey
+		if d, err := time.ParseDuration(os.Getenv("KEEPMUM_TEST_EARLY")); err == nil {
+			earlyKey = d
+		}
 		testOnlyEnv = []string{"KEEPMUM_TEST_HELPER=main"}
 		if admin := os.Getenv("KEEPMUM_TEST_ADMIN"); admin != "" {
 			adminPolicy = admin

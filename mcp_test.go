@@ -67,7 +67,7 @@ func (c *client) next() string {
 			c.t.Fatal("the bridge has left")
 		}
 		return line
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		c.t.Fatal("no answer")
 	}
 	return ""
@@ -256,7 +256,7 @@ func TestLeavesWhileACallWaits(t *testing.T) {
 				if err != nil {
 					t.Errorf("serveMCP = %v, want nil", err)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Fatal("the bridge is still there")
 			}
 			for line := range c.lines {
@@ -294,7 +294,7 @@ func TestLeavesWhenTheOutputBreaks(t *testing.T) {
 		if !errors.Is(err, io.ErrShortWrite) {
 			t.Errorf("serveMCP = %v, want the writer's error", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the bridge is still there")
 	}
 }
@@ -315,7 +315,7 @@ func TestLeavesAClientThatDoesNotRead(t *testing.T) {
 	end()
 	select {
 	case <-ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the bridge is still there")
 	}
 }

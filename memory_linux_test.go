@@ -407,7 +407,7 @@ func TestLockedHoldsNothing(t *testing.T) {
 		})
 	}
 	t.Run("idle", func(t *testing.T) {
-		h := newHunt(t, `{"idleLock":"3s",`+allowAll(`"export"`)+"}")
+		h := newHunt(t, `{"idleLock":"10s",`+allowAll(`"export"`)+"}")
 		set := h.command("set", "held", "A")
 		set.Stdin = strings.NewReader(h.values[0])
 		h.runs(set)

@@ -179,7 +179,7 @@ func (r *reader) wait() string {
 	go func() { r.cmd.Wait(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		r.cmd.Process.Kill()
 		<-ended
 		r.t.Fatal("the reader hangs")

@@ -162,14 +162,14 @@ func TestPipesHeldByPath(t *testing.T) {
 		first := startHelper(t, "read", e.file)
 		waitFor(t, "the question", func() bool { return e.keeper.questions() != "" })
 		joins.in.Write([]byte("x"))
+		waitFor(t, "both records", func() bool { return e.keeper.count(endContested) == 2 })
+		// The pipe has had its end; who finds it now would wait for ever.
+		late.in.Write([]byte("x"))
 		for _, r := range []*reader{first, joins} {
 			if got := strings.TrimPrefix(r.wait(), "held\n"); strings.Contains(got, "KEY") {
 				t.Errorf("a reader of a shared pipe got %q", got)
 			}
 		}
-		waitFor(t, "both records", func() bool { return e.keeper.count(endContested) == 2 })
-		// The pipe has had its end; who finds it now would wait for ever.
-		late.in.Write([]byte("x"))
 		if got := late.wait(); got != "held\n"+lineRefused {
 			t.Errorf("the late one got %q", got)
 		}
@@ -192,7 +192,8 @@ func TestPipesHardLink(t *testing.T) {
 		now, err := os.Stat(e.file)
 		return err == nil && !os.SameFile(before, now)
 	})
-	if got := startHelper(t, "read", link).wait(); strings.Contains(got, "KEY") {
+	// A small program: a large one may come only when the pipe has been given up.
+	if got, _ := exec.Command("cat", link).Output(); strings.Contains(string(got), "KEY") {
 		t.Errorf("the link gave %.40q", got)
 	}
 	e.mustRead(t)
@@ -296,7 +297,11 @@ func TestPipesTainted(t *testing.T) {
 		got := thief.wait()
 		waitFor(t, "the record", func() bool { return e.keeper.all() != "" })
 		// The thief changes the mode and opens: that may come after the end. [DLV-16]
-		if word := e.keeper.all(); word != endTainted && word != endTainted+" "+endRefused {
+		word, exact := e.keeper.all(), false
+		exact, _ = e.exact()
+		// Where opens are not counted it may be found before it opens, and gets nothing.
+		early := !exact && word == endRefused && !strings.Contains(got, "KEY")
+		if word != endTainted && word != endTainted+" "+endRefused && !early {
 			t.Errorf("it ended %s; the thief got %.40q", e.keeper.story(), got)
 		}
 		r.in.Close()
@@ -434,12 +439,13 @@ func TestContendersSeen(t *testing.T) {
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	}
 	v := &visit{pipes: &pipes{count: merging{}, handler: &keeperStub{}}, i: i.instance}
-	if n := v.contenders(); n != 2 {
-		t.Errorf("%d contenders", n)
-	}
-	if others := v.bystanders(&verdict{word: endContested}); v.who == nil || len(others) != 1 {
-		t.Errorf("recorded are %t and %d more", v.who != nil, len(others))
-	}
+	// The look at the processes has an end, on a busy machine before the second.
+	waitFor(t, "two contenders", func() bool { return v.contenders() == 2 })
+	waitFor(t, "two records", func() bool {
+		v.who = nil
+		others := v.bystanders(&verdict{word: endContested})
+		return v.who != nil && len(others) == 1 && others[0] != nil
+	})
 }
 
 // TestPipesClosedByAChild: a child that has just been started may be the last to

@@ -79,7 +79,7 @@ func TestPipesManyInARow(t *testing.T) {
 		go func() { ended <- r.cmd.Wait() }()
 		select {
 		case <-ended:
-		case <-time.After(time.Duration(n) * 200 * time.Millisecond):
+		case <-time.After(time.Duration(n) * time.Second):
 			t.Fatal("the reader hangs")
 		}
 		close(stop)
@@ -193,7 +193,9 @@ func TestPipesOddReaders(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			bothCounters(t, func(t *testing.T, e *engine) {
-				e.patience = 400 * time.Millisecond
+				if c.helper == "part" {
+					e.patience = time.Second
+				}
 				if c.size > 0 {
 					e.keeper.text = testText(c.size)
 				}

@@ -127,6 +127,7 @@ func TestReaperLeavesForeignFiles(t *testing.T) {
 	r, err := startReaper(dir, unheard)
 	must(t, err)
 	must(t, r.add(base+"/app/.env", "/etc/hosts"))
+	listens(t, r)
 	r.stop()
 	for path, want := range map[string]bool{dir + "/note": true, dir + "/sub/lock": true,
 		dir + "/way-out":   true,
@@ -149,10 +150,24 @@ func TestReaperOtherFolder(t *testing.T) {
 	must(t, os.Rename(dir, dir+"-moved"))
 	must(t, os.Mkdir(dir, 0o700))
 	must(t, unix.Mkfifo(dir+"/env", 0o600))
+	listens(t, r)
 	r.stop()
 	if !exists(dir + "/env") {
 		t.Error("the reaper emptied another folder of the same name")
 	}
+}
+
+// listens waits until the child has begun, which the keeper's end does only shortly.
+func listens(t *testing.T, r *reaper) {
+	t.Helper()
+	status := fmt.Sprintf("/proc/%d/status", r.pid())
+	waitFor(t, "the reaper to ignore signals", func() bool {
+		var mask uint64
+		text, err := os.ReadFile(status)
+		_, rest, _ := strings.Cut(string(text), "SigIgn:")
+		fmt.Sscanf(rest, "%x", &mask)
+		return mask&0x4003 == 0x4003 || err != nil // hangup, interrupt, terminate; or no /proc
+	})
 }
 
 // pid returns the child's process number.
@@ -180,6 +195,7 @@ func TestReaperKilled(t *testing.T) {
 	if !exists(link) || !exists(fifo) {
 		t.Error("a living keeper's files were removed")
 	}
+	listens(t, r)
 	r.stop()
 	if exists(link) || exists(dir) {
 		t.Error("the second reaper did not know what the first one knew")
@@ -211,6 +227,7 @@ func TestReaperBroken(t *testing.T) {
 	program(ownProgram)
 	waitFor(t, "another reaper", func() bool { return r.pid() != first })
 	must(t, r.add(base+"/app/.env", dir+"/env"))
+	listens(t, r)
 	r.stop()
 	if exists(dir) || len(said) != 1 {
 		t.Errorf("the next reaper did nothing, or %d warnings", len(said))
@@ -240,6 +257,7 @@ func TestReaperStopped(t *testing.T) {
 	if !exists(dir) {
 		t.Error("a living keeper's folder was removed")
 	}
+	listens(t, r)
 	r.stop()
 	if exists(dir) {
 		t.Error("the second reaper did nothing")
@@ -255,17 +273,10 @@ func TestReaperIgnoresSignals(t *testing.T) {
 	r, err := startReaper(dir, unheard)
 	must(t, err)
 	pid := r.pid()
-	status := fmt.Sprintf("/proc/%d/status", pid)
-	if !exists(status) {
+	if !exists(fmt.Sprintf("/proc/%d/status", pid)) {
 		t.Skip("no /proc")
 	}
-	waitFor(t, "the reaper to ignore signals", func() bool {
-		var mask uint64
-		text, _ := os.ReadFile(status)
-		_, rest, _ := strings.Cut(string(text), "SigIgn:")
-		fmt.Sscanf(rest, "%x", &mask)
-		return mask&0x4003 == 0x4003 // hangup, interrupt, terminate
-	})
+	listens(t, r)
 	if sid, _ := unix.Getsid(pid); sid != pid {
 		t.Errorf("the reaper is in session %d", sid)
 	}

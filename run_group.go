@@ -25,6 +25,7 @@ type groupMember struct {
 	err      error
 	terminal bool      // there was one when we started
 	hangup   time.Time // when that was seen to be gone
+	halted   bool      // when it was last looked at
 }
 
 func newGroupMember(p *os.Process, streams []*outlet) *groupMember {
@@ -78,7 +79,11 @@ func (m *groupMember) watch(taken chan os.Signal) (syscall.WaitStatus, error) {
 	}
 }
 
-func (m *groupMember) runs() bool { return (&process{pid: m.Pid}).state() != "T" }
+// runs looks whether the program is stopped.
+func (m *groupMember) runs() bool {
+	m.halted = (&process{pid: m.Pid}).state() == "T"
+	return !m.halted
+}
 
 // has reports whether the program has got a signal of ours by itself.
 func (m *groupMember) has(s os.Signal) bool {
@@ -119,6 +124,7 @@ func (m *groupMember) hungUp() bool {
 // goesOn reports whether the program went on when we did, as when a shell
 // continues a job.
 func (m *groupMember) goesOn() bool {
+	halted := m.halted
 	for enough := time.After(frontPause); time.Since(m.wentOn) > frontPause; {
 		select {
 		case <-m.changed:
@@ -128,7 +134,7 @@ func (m *groupMember) goesOn() bool {
 		case <-m.ended:
 			return true
 		case <-enough:
-			return false
+			return halted && m.runs() // of which the system may tell late
 		}
 	}
 	return true

@@ -185,7 +185,7 @@ func TestSignOfThePerson(t *testing.T) {
 func TestIdleLockWaits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.policy(`{"idleLock":"1s","promptTimeout":"3s"}`)
+	w.policy(`{"idleLock":"5s","promptTimeout":"7s"}`)
 	p := w.unlock()
 	cmd := w.command("list")
 	must(t, cmd.Start())
