@@ -120,14 +120,20 @@ func (f *follower) end() {
 }
 
 // another makes processes until one has the number, and returns it. Threads of
-// the keeper take numbers too, so it may need more than one round.
+// the keeper take numbers too, so it may need more than one round, and a thread
+// that stays may have the number before.
 func (a *attack) another(number int) *follower {
+	before, last := number-1, 0
 	for a.more() {
-		if fork() != number-1 {
+		now := fork()
+		if now == number {
+			before = last
+		}
+		if last = now; now != before {
 			continue
 		}
 		who := a.startReader()
-		if who.cmd.Process.Pid == number {
+		if last = who.cmd.Process.Pid; last == number {
 			a.opened()
 			return who
 		}
