@@ -78,8 +78,8 @@ func init() {
 				"  portable   right for most readers (the default)\n" +
 				"  js         dotenv, node --env-file, deno, dotenvx\n" +
 				"  js-expand  dotenv-expand, dotenv-cli, vite, next, bun\n" +
-				"  shell      sourced by a shell; bash, dash, ksh, mksh, sh and zsh always get it\n" +
-				"  escaped    Go, Python, PHP, Ruby, Rust: godotenv, compose, python-dotenv, just\n" +
+				"  shell      just, mise; bash, dash, ksh, mksh, sh and zsh always get it\n" +
+				"  escaped    Docker Compose, Python, PHP, direnv, env-cmd\n" +
 				"  raw        docker run --env-file, make\n\n" +
 				"Mounting again with another dialect changes it. keepmum check says what differs.",
 			flags: func(f *flag.FlagSet, o *options) {

@@ -26,10 +26,10 @@ type dialect string
 
 const (
 	dialectPortable dialect = "portable"  // right for most readers
-	dialectShell    dialect = "shell"     // exact for every POSIX shell
+	dialectShell    dialect = "shell"     // exact for every POSIX shell; just, mise
 	dialectJS       dialect = "js"        // dotenv, node --env-file, deno
 	dialectJSExpand dialect = "js-expand" // dotenv-expand, vite, next, bun
-	dialectEscaped  dialect = "escaped"   // Go, Python, PHP, Ruby, Rust
+	dialectEscaped  dialect = "escaped"   // Go, Python, PHP
 	dialectRaw      dialect = "raw"       // docker run --env-file, make
 )
 
@@ -63,8 +63,9 @@ const (
 // isShell reports whether a program certainly is a shell. busybox is many
 // programs, so it is not. (SPEC §8.1)
 func isShell(exe string) bool {
-	return slices.Contains([]string{"bash", "dash", "sh", "zsh", "ksh", "ksh93", "mksh", "oksh",
-		"posh", "rbash", "yash"}, path.Base(pathOf(exe)))
+	name := strings.TrimSuffix(path.Base(pathOf(exe)), "-static")
+	return slices.Contains([]string{"bash", "dash", "sh", "zsh", "ksh", "ksh93", "lksh", "mksh", "oksh",
+		"posh", "rbash", "yash"}, name)
 }
 
 // orPortable is the dialect that a mount's own word stands for.
@@ -145,12 +146,15 @@ func quotePortable(v []byte) (quote byte, in escapes) {
 	return '\'', noEscapes
 }
 
+// otherBlanks finds what not all readers take for a blank, at an end of a value.
+var otherBlanks = lazily(`^` + otherBlank + `|` + otherBlank + `$`)
+
 // quoteJS is for readers after npm's dotenv: any of three quotes, and no way to
 // write the quote itself. inside has the escapes of every quoting, withCR those
 // where a line end must be spelt. [TXT-28] (SPEC §8.3)
 func quoteJS(v []byte, inside, withCR escapes) (quote byte, in escapes) {
 	has := func(chars string) bool { return bytes.ContainsAny(v, chars) }
-	plain := !has("#\n") && len(bytes.TrimSpace(v)) == len(v)
+	plain := !has("#\n") && len(bytes.TrimSpace(v)) == len(v) && !otherBlanks().Match(v)
 	switch {
 	case isBare(v):
 		return 0, noEscapes

@@ -49,6 +49,7 @@ func problemWords() map[string]bool {
 		"text after the closing quote, which is on line", "NAME is on line too; the later one counts",
 		"a quote is never closed; nothing from here on was read",
 		"a colon for =, which python-dotenv and shells do not read",
+		"a comment right after a colon: write NAME='' before it, or the value in quotes",
 		"a byte order mark: godotenv reads nothing of such a file, python-dotenv takes it for part of the name; it is dropped",
 		"readers that expand $ would change the value; it is kept as it is",
 		"readers that expand $ would put NAME in here; it is kept as it is",
@@ -113,6 +114,7 @@ func carries(d dialect, v []byte) bool {
 func FuzzEnvIdentity(f *testing.F) {
 	addEnvSeeds(f)
 	f.Add([]byte("a\x00\r\n\x00'\"`\x00\\$x\x00it's `\\n`\x00 a#b\x00C:\\dir\\\x00${A}\x00\u3000"))
+	f.Add([]byte("\x1ca\\\x00\ufeffC:\\dir\\\x00it's `a` \"b\"\ufeff"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, d := range dialects {
 			vars := []*variable{{name: "BEFORE", value: secret("1")}}

@@ -9,12 +9,14 @@ import (
 
 // What the readers know after a backslash.
 var (
-	escNR     = map[byte]string{'n': "\n", 'r': "\r"}
-	escN      = map[byte]string{'n': "\n"}
-	escNRT    = map[byte]string{'n': "\n", 'r': "\r", 't': "\t"}
-	escShell  = map[byte]string{'\\': `\`, '"': `"`, '$': "$", '`': "`", '\n': ""}
-	escRust   = map[byte]string{'\\': `\`, '"': `"`, '\'': "'", '$': "$", ' ': " ", 'n': "\n"}
-	escPHP    = map[byte]string{'\\': `\`, '"': `"`, '$': `$`, 'n': "\n", 'r': "\r", 't': "\t", 'f': "\f", 'v': "\v"}
+	escNR    = map[byte]string{'n': "\n", 'r': "\r"}
+	escN     = map[byte]string{'n': "\n"}
+	escNRT   = map[byte]string{'n': "\n", 'r': "\r", 't': "\t"}
+	escShell = map[byte]string{'\\': `\`, '"': `"`, '$': "$", '`': "`", '\n': ""}
+	escRust  = map[byte]string{'\\': `\`, '"': `"`, '\'': "'", '$': "$", ' ': " ", 'n': "\n"}
+	escPHP   = map[byte]string{'\\': `\`, '"': `"`, '$': `$`, 'n': "\n", 'r': "\r", 't': "\t", 'f': "\f", 'v': "\v"}
+	escGo    = map[byte]string{'\\': `\`, '"': `"`, 'n': "\n", 'r': "\r", 't': "\t",
+		'a': "\a", 'b': "\b", 'f': "\f", 'v': "\v"}
 	escPython = map[byte]string{'\\': `\`, '"': `"`, '\'': "'", 'n': "\n", 'r': "\r", 't': "\t",
 		'a': "\a", 'b': "\b", 'f': "\f", 'v': "\v"}
 )
@@ -76,7 +78,7 @@ var envReaders = []*envReader{
 	{name: "godotenv", fits: dialectEscaped, returns: "crlf", around: latinBlanks, quotes: "'\"", closes: closePrevious, hash: blankHash, strict: true,
 		steps: map[byte][]envStep{'"': {refuse(`"$`), unescape("drop", escNR), expands(true, `\$\{?[A-Z0-9_]+\}?|\$\(`)}, 0: {expands(true, `\$\(?\{?[A-Z0-9_]+\}?`)}}},
 	{name: "docker compose", fits: dialectEscaped, around: latinBlanks, quotes: "'\"", closes: closeEscaped, hash: " #", strict: true,
-		steps: map[byte][]envStep{'"': {unescape("keep", escPython), expands(true, `\$\$|\$\{|`+named)}, 0: {refuse(`\$\{|\p{Z}$`), expands(false, `\$\$|`+named)},
+		steps: map[byte][]envStep{'"': {refuse(plain + `\\0`), unescape("keep", escGo), expands(true, `\$\$|\$\{|`+named)}, 0: {refuse(`\$\{|\p{Z}$`), expands(false, `\$\$|`+named)},
 			'\'': {unescape("keep", map[byte]string{'\'': "'"})}}},
 	{name: "viper", fits: dialectPortable, returns: "lf", quotes: "'\"", closes: closeAny, hash: "#", strict: true,
 		steps: map[byte][]envStep{'\'': {refuse(ending), blanksFirst},

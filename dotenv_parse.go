@@ -136,6 +136,10 @@ func (t *envText) variable(text []byte) (rest []byte) {
 	}
 	before := len(t.problems)
 	if m[2] != nil { // [TXT-23]
+		if text[len(m[0])] == '#' { // [TXT-25]
+			t.fault("a comment right after a colon: write NAME='' before it, or the value in quotes")
+			return rest
+		}
 		t.warn("a colon for =, which python-dotenv and shells do not read")
 	}
 	value, rest := t.value(text[len(m[0]):])

@@ -135,6 +135,7 @@ func TestDialectOf(t *testing.T) {
 		"/usr/bin/bash (deleted)": dialectShell, "/usr/bin/bash (another file)": dialectShell,
 		"/bin/dash": dialectShell, "/bin/sh": dialectShell, "/usr/bin/zsh": dialectShell,
 		"/bin/ksh": dialectShell, "/bin/mksh": dialectShell, "/bin/ksh93": dialectShell, "/bin/rbash": dialectShell,
+		"/bin/bash-static": dialectShell, "/bin/lksh": dialectShell, "/bin/static": "",
 		"/bin/busybox": "", "/usr/bin/node": "",
 		"/opt/bash/node": "", "/opt/bash (x)": "", "": ""} {
 		for _, own := range append(dialects, "") {

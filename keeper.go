@@ -59,17 +59,17 @@ type keeper struct {
 	lastYes time.Time
 	clients map[processID]bool // of connected bridges: agents (SPEC §7.3)
 	pending map[string]*pending
-	served  map[string]*served   // by mount path
-	recent  map[string]time.Time // what happened within the last minute
-	reading map[string]openRead  // reads under way
-	refused int                  // reads, since unlock
+	served  map[string]*served    // by mount path
+	recent  map[string]time.Time  // what happened within the last minute
+	reading map[*process]openRead // reads under way
+	refused int                   // reads, since unlock
 }
 
 // newKeeper opens the parts that every keeper has.
 func newKeeper(home, user string, v *vault, p *policy) (*keeper, error) {
 	k := &keeper{home: home, user: user, vault: v, policy: p, began: time.Now(), lastYes: time.Now(),
 		clients: map[processID]bool{}, pending: map[string]*pending{},
-		served: map[string]*served{}, recent: map[string]time.Time{}, reading: map[string]openRead{},
+		served: map[string]*served{}, recent: map[string]time.Time{}, reading: map[*process]openRead{},
 		say: func(string, ...any) {}, stop: func(string) {}}
 	var err error
 	remembered := v.view().audit

@@ -62,6 +62,9 @@ func spellings(v []byte) (all [][]byte) {
 		all = append(all, base64Texts(text)...)
 		all = append(all, urlTexts(text)...)
 		all = append(all, jsonTexts(text)...)
+		for _, quoted := range quotedStyles {
+			all = append(all, []byte(quoted.Replace(string(text))))
+		}
 	}
 	if bytes.IndexByte(v, '\n') >= 0 {
 		for line := range bytes.SplitSeq(v, []byte("\n")) {
@@ -90,10 +93,12 @@ func base64Texts(v []byte) (all [][]byte) {
 // urlSafe are the characters that encoders leave alone besides letters and
 // digits: Go and Python, PHP and Java, JavaScript's encodeURIComponent,
 // Python's quote, parts of a path and users of Go, encodeURI; then paths and
-// fragments of Go's URL, and the user, path, query and fragment of JavaScript's.
+// fragments of Go's URL, and the user, path, query and fragment of JavaScript's;
+// then axios, old and new, query and path of yarl, and .NET's form.
 var urlSafe = []string{"-_.~", "-_.", "*-_.", "-_.!~*'()", "-_.~/", "-_.~$&+=:@", "-_.~$&+,;=",
 	"-_.!~*'();,/?:@&=+$#", "-_.~$&+,/:;=@", "-_.~$&+,/:;=?@!()*", "-_.~!$&'()*+,%",
-	"-_.~!$&'()*+,/:;=@%[]^|", "-_.~!$&()*+,/:;=?@%[]\\^`{|}", "-_.~!$&'()*+,/:;=?@%[]\\^{|}#"}
+	"-_.~!$&'()*+,/:;=@%[]^|", "-_.~!$&()*+,/:;=?@%[]\\^`{|}", "-_.~!$&'()*+,/:;=?@%[]\\^{|}#",
+	"-_.!~*'():$,[]", "-_.!~*'():$,", "-._~!$'()*,?/:@", "-._~!$'()*,@:/+", "-_.!*()"}
 
 // urlTexts returns v as it stands in addresses and forms.
 func urlTexts(v []byte) (all [][]byte) {
@@ -116,6 +121,17 @@ func urlTexts(v []byte) (all [][]byte) {
 		}
 	}
 	return all
+}
+
+// quotedStyles are those of who prints an environment, between their quotes:
+// JavaScript and Python, both also in single quotes as a shell's $'…', PHP, and a
+// shell in double and in single quotes.
+var quotedStyles = []*strings.Replacer{
+	strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`),
+	strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`, `'`, `\'`),
+	strings.NewReplacer(`\`, `\\`, `'`, `\'`),
+	strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`"),
+	strings.NewReplacer(`'`, `'\''`),
 }
 
 // jsonTexts returns v as JSON, and within the JSON of a log: that of the same

@@ -214,6 +214,35 @@ func TestSpellingsOfOthers(t *testing.T) {
 	}
 }
 
+// TestSpellingsOfPrinters are what programs have printed of their environment, and
+// what an address has become in the error of a request. [RUN-19]
+func TestSpellingsOfPrinters(t *testing.T) {
+	value := "it's \"a\\b\" $x/[y]:z,1"
+	p := newPatterns(spellings([]byte(value)))
+	for name, text := range map[string]string{
+		"console.log": "`it's \"a\\\\b\" $x/[y]:z,1`",
+		"repr":        `'it\'s "a\\b" $x/[y]:z,1'`,
+		"var_export":  `'it\'s "a\\b" $x/[y]:z,1'`,
+		"export -p":   `"it's \"a\\b\" \$x/[y]:z,1"`,
+		"set":         `'it'\''s "a\b" $x/[y]:z,1'`,
+		"axios":       `=it's+%22a%5Cb%22+$x%2F%5By%5D:z,1&`,
+		"old axios":   `=it's+%22a%5Cb%22+$x%2F[y]:z,1&`,
+		"yarl query":  `=it's+%22a%5Cb%22+$x/%5By%5D:z,1&`,
+		"yarl path":   `/it's%20%22a%5Cb%22%20$x/%5By%5D:z,1/`,
+		".NET":        `=it%27s+%22a%5cb%22+%24x%2f%5by%5d%3az%2c1&`,
+	} {
+		if got := masked(t, p, []byte(text), 5); got != text[:1]+maskText+text[len(text)-1:] {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	key := newPatterns(spellings([]byte("-----BEGIN\nab\"c\n\\d")))
+	for _, text := range []string{`-----BEGIN\nab"c\n\\d`, "-----BEGIN\nab\\\"c\n\\\\d"} {
+		if got := masked(t, key, []byte(text), 5); got != maskText {
+			t.Errorf("%q: %s", text, got)
+		}
+	}
+}
+
 // TestUnmaskable: which values cannot be told from other text. [RUN-22]
 func TestUnmaskable(t *testing.T) {
 	for value, want := range map[string]bool{"": true, "1": true, "true": true, "3000": true, "54321": true,

@@ -382,7 +382,7 @@ func (k *keeper) approve(ctx context.Context, path string, who *process) ([]byte
 	d := dialect("")
 	defer func() {
 		k.mu.Lock()
-		k.reading[readKey(r)] = openRead{r.number, d}
+		k.reading[who] = openRead{r.number, d}
 		k.mu.Unlock()
 	}()
 	if k.justRefused(r) {
@@ -459,11 +459,12 @@ func readKey(r *request) string {
 // [DLV-17] [DLV-19]
 func (k *keeper) ended(path string, who *process, word, detail string) {
 	e, _ := k.vault.view().mountAt(path)
+	k.mu.Lock()
+	before := k.reading[who]
+	delete(k.reading, who)
+	k.mu.Unlock()
 	e, who = cmp.Or(e, &environment{}), cmp.Or(who, &process{})
 	r := readRequest(e, path, who)
-	k.mu.Lock()
-	before := k.reading[readKey(r)]
-	k.mu.Unlock()
 	r.number = before.request
 	if word == endDelivered && before.dialect != dialectPortable { // [TXT-33]
 		detail = string(before.dialect)
@@ -476,7 +477,6 @@ func (k *keeper) ended(path string, who *process, word, detail string) {
 		k.say(" the audit log cannot be written: %s\n", clean(err.Error(), 200))
 	}
 	k.mu.Lock()
-	delete(k.reading, readKey(r))
 	if s := k.served[path]; s != nil {
 		s.last = &lastRead{Time: time.Now(), Program: who.exe, PID: who.pid, Outcome: outcome}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,42 @@ func partKeeper(t *testing.T) (k *keeper, said *strings.Builder) {
 	said = new(strings.Builder)
 	k.say = func(format string, args ...any) { fmt.Fprintf(said, format, args...) }
 	return k, said
+}
+
+// TestReadsOfOneProcess: two opens of one process are two reads, each with its
+// own request and dialect in the log. [DLV-17] [TXT-33]
+func TestReadsOfOneProcess(t *testing.T) {
+	k, _ := partKeeper(t)
+	self, err := lookup(os.Getpid())
+	must(t, err)
+	defer self.close()
+	k.asker = ownYes{}
+	must(t, k.vault.update(func(d *vaultData) error {
+		e := d.environmentByName("acme-dev")
+		e.mounts = append(e.mounts, &mount{path: "/p/.env", dialect: string(dialectJS)})
+		return nil
+	}))
+	one, two := *self, *self
+	for _, who := range []*process{&one, &two} {
+		_, err := k.approve(t.Context(), "/p/.env", who)
+		must(t, err)
+	}
+	for _, who := range []*process{&two, &one, nil} {
+		k.ended("/p/.env", who, endDelivered, "")
+	}
+	text, err := os.ReadFile(auditPath(k.home))
+	must(t, err)
+	var got []string
+	for line := range strings.Lines(string(text)) {
+		var e auditEntry
+		must(t, json.Unmarshal([]byte(line), &e))
+		if e.Outcome != "" {
+			got = append(got, fmt.Sprint(e.Request, " ", e.Outcome))
+		}
+	}
+	if want := []string{"2 delivered: js", "1 delivered: js", "0 delivered"}; !slices.Equal(got, want) || len(k.reading) > 0 {
+		t.Errorf("the log has %q, want %q; %d are under way", got, want, len(k.reading))
+	}
 }
 
 // TestTaintDropsGrants: who may have been robbed is asked again. [GRT-16]

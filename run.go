@@ -173,7 +173,7 @@ func (j *job) inPlace() error {
 // it was, and the terminal is left to the others of a pipeline. [RUN-16]
 // [RUN-17]
 func (j *job) masked() (syscall.WaitStatus, error) {
-	if !term.IsTerminal(int(os.Stdout.Fd())) {
+	if !term.IsTerminal(int(os.Stdout.Fd())) || otherTerminal(os.Stdin) || otherTerminal(os.Stderr) {
 		return j.onStreams()
 	}
 	if term.IsTerminal(int(os.Stdin.Fd())) {
@@ -185,6 +185,18 @@ func (j *job) masked() (syscall.WaitStatus, error) {
 	}
 	defer tty.Close()
 	return j.onTerminal(tty)
+}
+
+// otherTerminal reports whether a stream is at another terminal than standard
+// output is. What is open as /dev/tty may be any.
+func otherTerminal(f *os.File) bool {
+	var theirs, ours, unnamed unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &theirs) != nil || unix.Fstat(int(os.Stdout.Fd()), &ours) != nil ||
+		!term.IsTerminal(int(f.Fd())) {
+		return false
+	}
+	unix.Stat("/dev/tty", &unnamed)
+	return theirs.Rdev != ours.Rdev && theirs.Rdev != unnamed.Rdev && ours.Rdev != unnamed.Rdev
 }
 
 // endAs ends as the program did. A shell's loop ends by a signal only if it

@@ -102,6 +102,25 @@ func TestRunTerminal(t *testing.T) {
 	}
 }
 
+// TestRunTwoTerminals: what is at another terminal stays there. [RUN-17]
+func TestRunTwoTerminals(t *testing.T) {
+	w, _ := running(t)
+	other := w.seat(exec.Command("sleep", "60"))
+	other.resize(33, 99)
+	run := w.command("run", "--env", "acme", "--", "sh", "-c",
+		`test -t 2 && echo "error $KEY" >&2; stty size <&2 >&2; stty size <&1; echo "output $KEY"; read line; echo "read $line"`)
+	shell := exec.Command("sh", append([]string{"-c", `exec "$@" 2>"$0"`, other.slave.Name()}, run.Args...)...)
+	shell.Env, shell.Dir = run.Env, run.Dir
+	p := w.seat(shell)
+	other.sees(`error ` + maskText + `\r\n33 99\r\n$`)
+	p.sees(`^0 0\r\noutput ` + maskText + `\r\n$`)
+	p.types("hello\r")
+	p.sees(`hello\r\nread hello\r\n$`)
+	if code := p.ends(); code != 0 {
+		t.Errorf("ended with %d", code)
+	}
+}
+
 // TestRunTerminalEnds: by a signal, by what cannot be started, with more output
 // than a terminal holds, and with a program left running. [RUN-13] [RUN-16]
 // [RUN-14]
