@@ -291,6 +291,7 @@ func (p *prompts) put(locked context.Context, q *question) answer {
 	ctx, cancel := context.WithTimeout(q.ctx, q.timeout) // [ASK-14]
 	defer cancel()
 	defer context.AfterFunc(locked, cancel)()
+	p.term.rawAgain()
 	offered := choicesFor(q.request, min(timedGrant, p.grantMax))
 	columns, rows := p.term.size()
 	text := renderPrompt(q.request, offered, q.costs, columns, rows, p.home, time.Now())

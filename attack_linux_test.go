@@ -149,6 +149,28 @@ func TestStoppedTerminal(t *testing.T) {
 	}
 }
 
+// TestStoppedAndLetGo: a shell that lets the keeper go on after a stop has given the
+// terminal back as it is for commands, where what is typed can be read. [ASK-17]
+func TestStoppedAndLetGo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.atTerminal("unlock")
+	p.sees("new passphrase: $")
+	must(t, p.cmd.Process.Signal(unix.SIGSTOP))
+	control(p.slave, func(fd int) {
+		termios, err := unix.IoctlGetTermios(fd, ioctlGetTermios)
+		must(t, err)
+		termios.Lflag |= unix.ICANON | unix.ECHO | unix.ISIG
+		termios.Oflag |= unix.OPOST
+		must(t, unix.IoctlSetTermios(fd, ioctlSetTermios, termios))
+	})
+	if !p.cooked() {
+		t.Fatal("the terminal is not as it should be for this")
+	}
+	must(t, p.cmd.Process.Signal(unix.SIGCONT))
+	waitFor(t, "the terminal to be raw again", func() bool { return !p.cooked() })
+}
+
 // TestTypingIsNoAnswer: who types a sentence is not answering the question that
 // comes up meanwhile. [ASK-9]
 func TestTypingIsNoAnswer(t *testing.T) {

@@ -43,7 +43,7 @@ func TestReadersHold(t *testing.T) {
 			i := ownInstance(t)
 			r, errs := startKind(t, c.kind, i.path, c.arg)
 			waitFor(t, "the holders", func() bool {
-				return hasReader(i.w) && c.held(holders(i.instance, true), r.cmd.Process.Pid)
+				return hasReader(i.w) && c.held(holders(i.instance, scanTime), r.cmd.Process.Pid)
 			})
 			if c.arg == "60000" {
 				return // which is longer than a test may take

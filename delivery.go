@@ -21,6 +21,7 @@ const (
 	lookRounds   = 7 // the pause doubles: 0.6 s, of which an open takes half on a busy machine
 	deliveryTime = time.Minute
 	scanTime     = 10 * time.Millisecond // spent on looking for strangers
+	strangerTime = time.Second           // within which all are looked at before values go out
 	holdersMax   = 16
 	pipeMax      = 1 << 20
 	dozeMax      = 16 // milliseconds
@@ -157,7 +158,11 @@ func (v *visit) identify() *verdict {
 	}
 	var last []holder
 	for round := range lookRounds {
-		now := holders(v.i, round > 0)
+		limit := scanTime
+		if round == 0 {
+			limit = 0
+		}
+		now := holders(v.i, limit)
 		moving := slices.ContainsFunc(now, func(h holder) bool { return h.moves })
 		if len(now) > 0 && !moving && slices.Equal(now, last) {
 			break
@@ -279,7 +284,11 @@ func (v *visit) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 // reads: no exec, nobody who holds the descriptor but those who were shown
 // (SPEC §7.2). [DLV-10]
 func (v *visit) recheck() *verdict {
-	hs := holders(v.i, false)
+	began := time.Now()
+	hs := holders(v.i, strangerTime)
+	if time.Since(began) > strangerTime {
+		return &verdict{endRefused, "there are too many processes to look through", lineRefused}
+	}
 	mine := slices.ContainsFunc(hs, func(h holder) bool { return h.pid == v.who.pid })
 	if !mine || slices.ContainsFunc(hs, func(h holder) bool { return !slices.Contains(v.held, h.pid) }) {
 		return &verdict{endRefused, "another process has the pipe than the approved one", lineRefused}

@@ -33,7 +33,7 @@ func (v *visit) answer(out *verdict) {
 func (v *visit) contenders() int {
 	opens := v.count.tally(v.i).opens
 	if exact, _ := v.count.exact(); !exact {
-		opens = max(opens, len(holders(v.i, true)))
+		opens = max(opens, len(holders(v.i, scanTime)))
 	}
 	return min(opens, holdersMax)
 }
@@ -45,7 +45,7 @@ func (v *visit) bystanders(out *verdict) (others []*process) {
 		return nil
 	}
 	opens := v.contenders()
-	for _, h := range holders(v.i, true) {
+	for _, h := range holders(v.i, scanTime) {
 		if len(others)+1 >= opens && v.who != nil || len(others) >= opens {
 			break
 		}
@@ -127,7 +127,7 @@ func (s *pipes) recordLate(m *mountPoint, i *instance, recorded int) int {
 func (s *pipes) leftBehind(i *instance) bool {
 	t := s.count.tally(i)
 	if exact, _ := s.count.exact(); !exact && t.opens > 1 {
-		return len(holders(i, true)) == 0
+		return len(holders(i, scanTime)) == 0
 	}
 	return t.closes >= t.opens
 }

@@ -176,13 +176,15 @@ func (s *gitInfo) failed(command string, err error) error {
 func (s *gitInfo) run(out io.Writer, worst int, args ...string) (code int, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), testOnlyGitDeadline)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, s.git, slices.Concat(gitSafe, args)...)
-	cmd.Dir, cmd.Stdout, cmd.WaitDelay = filepath.Dir(s.path), out, time.Second
+	// Git goes there by itself: a file system that does not answer would hold a child
+	// of ours before its exec, and with it every other one and our own descriptors.
+	cmd := exec.CommandContext(ctx, s.git, slices.Concat([]string{"-C", filepath.Dir(s.path)}, gitSafe, args)...)
+	cmd.Dir, cmd.Stdout, cmd.WaitDelay = "/", out, time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not on the keeper's terminal
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + os.Getenv("HOME"), "LC_ALL=C",
 		"GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none",
 		"GIT_TERMINAL_PROMPT=0"}
-	err = cmd.Run()
+	err = runWithin(cmd, testOnlyGitDeadline+2*time.Second)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() && exit.ExitCode() <= worst {
 		return exit.ExitCode(), nil
@@ -190,6 +192,21 @@ func (s *gitInfo) run(out io.Writer, worst int, args ...string) (code int, err e
 		return 0, s.failed(args[0], err)
 	}
 	return 0, nil
+}
+
+// runWithin runs a command, and leaves one that even the system cannot end.
+func runWithin(cmd *exec.Cmd, limit time.Duration) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(limit):
+		return context.DeadlineExceeded
+	}
 }
 
 // addExclude makes Git ignore the path of info in this clone alone, and sees

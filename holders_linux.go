@@ -11,11 +11,11 @@ import (
 )
 
 // holders lists the processes of our user that have i open, newest first.
-// Without all it stops at the first one and its ancestors; with all it goes on
-// for scanTime to find strangers. Threads with a table of their own, protected
+// It goes on for limit to find strangers, without one it stops at the first and
+// its ancestors. Threads with a table of their own, protected
 // processes and descriptors in flight are not seen: the count of opens is what
 // says that nobody else reads (SPEC §7.3).
-func holders(i *instance, all bool) (found []holder) {
+func holders(i *instance, limit time.Duration) (found []holder) {
 	seen := map[int]bool{os.Getpid(): true}
 	look := func(pid int) bool {
 		if seen[pid] {
@@ -39,11 +39,11 @@ func holders(i *instance, all bool) (found []holder) {
 		for up, k := parentOf(pid), 0; up > 1 && k < ancestorsMax; up, k = parentOf(up), k+1 {
 			look(up)
 		}
-		if !all {
+		if limit == 0 {
 			break
 		}
 		if end.IsZero() {
-			end = time.Now().Add(scanTime)
+			end = time.Now().Add(limit)
 		}
 	}
 	return found
@@ -100,7 +100,7 @@ func holds(pid int, i *instance) (holder, bool) {
 	for n, _ := unix.Getdents(dir, buf); n > 0; n, _ = unix.Getdents(dir, buf) {
 		_, _, names := unix.ParseDirent(buf[:n], -1, nil)
 		for _, name := range names {
-			if unix.Fstatat(dir, name, &st, 0) != nil || st.Ino != i.ino || st.Dev != i.dev {
+			if st, err := statHeld(dir, name); err != nil || st.Ino != i.ino || st.Dev != i.dev {
 				continue
 			}
 			if unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || st.Mode&0o600 == 0 {

@@ -255,7 +255,7 @@ func (k *keeper) stateOf(path string) string {
 	state, target := s.state, s.target
 	k.mu.Unlock() // a file system may not answer
 	if state == mountServed {
-		if t, err := os.Readlink(path); err != nil || t != target {
+		if t, err := os.Readlink(path); err != nil || t != target || !k.pipes.serves(path) {
 			return mountBlocked
 		}
 	}

@@ -284,8 +284,35 @@ func (s *pipes) replace(i *instance) {
 		m.installed = nil
 		os.Remove(m.file)
 		go s.handler.ended(m.mount, nil, endBroken, err.Error())
+		go s.reinstall(m)
 	}
 	s.start(m, i)
+}
+
+// reinstall tries until the name has a pipe again: the system may have had no room,
+// or somebody may have touched all that were made. [MNT-12]
+func (s *pipes) reinstall(m *mountPoint) {
+	for {
+		select {
+		case <-time.After(10 * tickTime):
+		case <-m.gone:
+			return
+		}
+		s.mu.Lock()
+		if isClosed(m.gone) || s.install(m) == nil {
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+	}
+}
+
+// serves reports whether a mount has a pipe.
+func (s *pipes) serves(mount string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.mounts[mount]
+	return m != nil && m.installed != nil
 }
 
 // install gives m's name to a spare that nobody has touched.

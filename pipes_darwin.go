@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -116,7 +117,7 @@ func (o *opener) tally(i *instance) (t tally) {
 		}
 		return t
 	}
-	hs := holders(i, true)
+	hs := holders(i, scanTime)
 	pids := map[int]bool{}
 	for _, h := range hs {
 		pids[h.pid] = true
@@ -144,7 +145,7 @@ func (o *opener) stop() { o.once.Do(func() { close(o.done) }) }
 
 // holders lists the processes of our user that have i open. All are looked at:
 // there is no exact count that would say that nobody else has it.
-func holders(i *instance, _ bool) (found []holder) {
+func holders(i *instance, _ time.Duration) (found []holder) {
 	list, err := procInfo(procListPids, pidsOfUser, unix.Geteuid(), 0, make([]byte, 64<<10))
 	for ; err == nil && len(list) >= 4 && len(found) < holdersMax; list = list[4:] {
 		pid := int(binary.NativeEndian.Uint32(list))

@@ -2,7 +2,10 @@
 
 package main
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // counted is empty: nothing is watched here.
 type counted struct{}
@@ -10,7 +13,7 @@ type counted struct{}
 // newCounter has no way to tell readers apart here, so nothing is served.
 func newCounter(bool, func(counter) error) (counter, error) { return nil, errors.ErrUnsupported }
 
-func holders(*instance, bool) []holder { return nil }
+func holders(*instance, time.Duration) []holder { return nil }
 
 func reopen(int, string, int) (int, error) { return -1, errors.ErrUnsupported }
 

@@ -176,8 +176,8 @@ func readExe(pid int) (exe string, st unix.Stat_t, err error) {
 	if exe, err = os.Readlink(path); err != nil {
 		return "", st, err
 	}
-	if err = unix.Stat(path, &st); err != nil {
-		return "", unix.Stat_t{}, err
+	if st, err = statHeld(unix.AT_FDCWD, path); err != nil {
+		return "", st, err
 	}
 	var here unix.Stat_t
 	if strings.HasSuffix(exe, deletedFile) {
@@ -187,6 +187,16 @@ func readExe(pid int) (exe string, st unix.Stat_t, err error) {
 		exe += anotherFile
 	}
 	return exe, st, nil
+}
+
+// statHeld tells which file a link of /proc leads to, and when it changed last. Any
+// program may have one on a file system that does not answer: that is not asked.
+func statHeld(dir int, path string) (st unix.Stat_t, err error) {
+	var now unix.Statx_t
+	err = unix.Statx(dir, path, unix.AT_STATX_DONT_SYNC, unix.STATX_INO|unix.STATX_CTIME, &now)
+	st.Dev, st.Ino = unix.Mkdev(now.Dev_major, now.Dev_minor), now.Ino
+	st.Ctim = unix.Timespec{Sec: now.Ctime.Sec, Nsec: int64(now.Ctime.Nsec)}
+	return st, err
 }
 
 // readArgs reads the command line. It is empty for a moment during exec, so an

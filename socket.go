@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	maxConns     = 64       // connections at a time [SOC-13]
-	maxConnsEach = 16       // of them, of one process [SOC-12]
-	maxArriving  = 16       // connections whose peer is being identified
-	maxHeld      = 32 << 20 // bytes of the requests under way [SOC-11]
+	maxConns      = 64              // connections at a time [SOC-13]
+	maxConnsEach  = 16              // of them, of one process [SOC-12]
+	maxArriving   = 16              // connections whose peer is being identified
+	identifyLimit = 5 * time.Second // for that
+	maxHeld       = 32 << 20        // bytes of the requests under way [SOC-11]
 )
 
 // server is the keeper's Unix socket. It implements *Keeper and socket*
@@ -163,7 +164,12 @@ func (s *server) close() {
 func (s *server) serve(c *connection) {
 	defer s.ended.Done()
 	defer c.conn.Close()
-	err := c.identify()
+	late, err := c.identifySoon()
+	if late {
+		<-s.arriving
+		c.out.write(&message{err: wireErrorOf(err)})
+		return
+	}
 	if c.peer.pidfd >= 0 {
 		defer unix.Close(c.peer.pidfd)
 	}
@@ -213,6 +219,24 @@ func (c *connection) identify() (err error) {
 		c.first.close()
 	}
 	return err
+}
+
+// identifySoon gives up on a peer whose program is where the system does not answer.
+// Then identify is late, and what it still finds is closed by itself. [SOC-11]
+func (c *connection) identifySoon() (late bool, err error) {
+	identified := make(chan error, 1)
+	go func() { identified <- c.identify() }()
+	select {
+	case err = <-identified:
+		return false, err
+	case <-time.After(identifyLimit):
+	}
+	go func() {
+		if <-identified; c.peer.pidfd >= 0 {
+			unix.Close(c.peer.pidfd)
+		}
+	}()
+	return true, wireErrorf(codeRefused, "not approved: the caller cannot be identified in time")
 }
 
 // lookup identifies the peer as it is now (SPEC §4) [SOC-4].

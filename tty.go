@@ -17,6 +17,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
 	"time"
@@ -57,6 +58,8 @@ type terminal struct {
 	keys  chan byte
 	gone  chan struct{} // closed when the terminal hung up
 
+	goesOn chan os.Signal // after a stop
+
 	mu sync.Mutex // guards writing
 }
 
@@ -74,7 +77,8 @@ func openTerminal() (*terminal, error) {
 	if err != nil {
 		return nil, errNoTerminal
 	}
-	t := &terminal{dev: dev, keys: make(chan byte, 2*maxValue), gone: make(chan struct{})}
+	t := &terminal{dev: dev, keys: make(chan byte, 2*maxValue), gone: make(chan struct{}),
+		goesOn: make(chan os.Signal, 1)}
 	t.control(func(fd int) {
 		if t.state, err = term.MakeRaw(fd); err == nil {
 			unix.IoctlSetInt(fd, unix.TIOCEXCL, 0)
@@ -85,7 +89,26 @@ func openTerminal() (*terminal, error) {
 		return nil, errNoTerminal
 	}
 	go t.read()
+	signal.Notify(t.goesOn, unix.SIGCONT)
+	go func() {
+		for {
+			select {
+			case <-t.goesOn:
+				t.rawAgain()
+			case <-t.gone:
+				return
+			}
+		}
+	}()
 	return t, nil
+}
+
+// rawAgain makes the terminal raw after somebody has stopped us: a shell that lets
+// us go on has given it the modes that it had in its own hands. [ASK-17]
+func (t *terminal) rawAgain() {
+	if foreground(t.dev) {
+		t.control(func(fd int) { term.MakeRaw(fd) })
+	}
 }
 
 // read queues keys. A read blocked in the kernel cannot be interrupted on every
@@ -110,6 +133,7 @@ func (t *terminal) read() {
 
 // close gives the terminal back as it was found.
 func (t *terminal) close() {
+	signal.Stop(t.goesOn)
 	t.control(func(fd int) {
 		unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
 		term.Restore(fd, t.state)
@@ -191,6 +215,7 @@ func (t *terminal) pastes() (done func()) {
 // secret asks for a line that is not shown; a marked paste may be many lines.
 // The caller wipes what it gets.
 func (t *terminal) secret(ctx context.Context, prompt string) ([]byte, error) {
+	t.rawAgain()
 	t.print("%s", prompt)
 	line, err := term.NewTerminal(&keyReader{ctx: ctx, t: t}, "").ReadPassword("")
 	t.print("\n")

@@ -93,6 +93,7 @@ func unlock(notify string, again bool) error {
 		// [KPR-22]: a new program image, so that nothing of the open vault is
 		// left in memory.
 		t.close()
+		lock.Close() // an exec may take its time where a file system does not answer
 		return startAgain(notify)
 	}
 	return nil
@@ -250,7 +251,8 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 	if err := k.note("unlock"); err != nil { // [AUD-17]
 		return "", fmt.Errorf("not unlocked: %w", err)
 	}
-	if err := k.open(); err != nil {
+	go asker.run(ctx)
+	if err := k.openSoon(ctx, t, why); err != nil {
 		k.noteLock(t)
 		return "", err
 	}
@@ -263,7 +265,6 @@ func (k *keeper) keep(ctx context.Context, t *terminal, notify string) (string, 
 		}
 		k.noteLock(t)
 	}()
-	go asker.run(ctx)
 	var err error
 	if srv, err = k.listen(); err != nil {
 		return "", err
@@ -320,6 +321,33 @@ func (k *keeper) leaveNow(t *terminal, srv *server) {
 	t.print("%s  locked, not in order: something did not answer\n", time.Now().Format("15:04:05"))
 	t.close()
 	os.Exit(1)
+}
+
+// openSoon is open where it can be ended: a file system with a mount on it may not
+// answer, and then nothing gets ready. [KPR-30]
+func (k *keeper) openSoon(ctx context.Context, t *terminal, why chan string) error {
+	opened := make(chan error, 1)
+	go func() { opened <- k.open() }()
+	slow := time.NewTimer(lockLimit / 3)
+	defer slow.Stop()
+	for {
+		select {
+		case err := <-opened:
+			return err
+		case <-slow.C:
+			k.say("   the file system of a mount does not answer; Ctrl-C ends\n")
+			continue
+		case reason := <-why:
+			why <- reason
+		case <-ctx.Done():
+		}
+		select {
+		case err := <-opened:
+			return err
+		case <-time.After(lockLimit):
+			k.leaveNow(t, nil)
+		}
+	}
 }
 
 // open makes the run folder, the child that clears it if we are killed, and

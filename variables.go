@@ -26,6 +26,7 @@ func (c *call) newValues() error {
 		return misuse("no variables given")
 	}
 	o, plain := &c.r.object, []string(nil)
+	stored, given := c.stored(), map[string]bool{}
 	for _, v := range c.args.Variables {
 		if err := validVariableName(v.Name); err != nil {
 			return misuse("%v", err)
@@ -33,19 +34,20 @@ func (c *call) newValues() error {
 		if err := validValue(secret(v.Value)); err != nil {
 			return misuse("variable %q: %v", v.Name, err)
 		}
-		if slices.Contains(o.names, v.Name) {
+		if given[v.Name] {
 			return misuse("%q is given twice", v.Name)
 		}
+		given[v.Name] = true
 		o.names = append(o.names, v.Name)
 		switch {
-		case v.Value == "" && !c.has(v.Name):
+		case v.Value == "" && !stored[v.Name]:
 			o.empty = append(o.empty, v.Name)
 		case v.Value != "" && v.Concealed && c.byAgent(): // [TUL-14]
 			o.fromAgent = append(o.fromAgent, v.Name)
 		case v.Value != "" && c.byAgent():
 			plain = append(plain, v.Name)
 		}
-		if v.Value != "" && c.has(v.Name) {
+		if v.Value != "" && stored[v.Name] {
 			o.replaced = append(o.replaced, v.Name)
 		}
 	}
@@ -68,13 +70,15 @@ func (c *call) findOrMake() error {
 	return c.newName()
 }
 
-// has reports whether a variable has a value already.
-func (c *call) has(name string) bool {
-	if c.env == nil {
-		return false
+// stored are the names of the Environment's variables that have a value.
+func (c *call) stored() map[string]bool {
+	names := map[string]bool{}
+	if c.env != nil {
+		for _, v := range c.env.variables {
+			names[v.name] = !v.placeholder
+		}
 	}
-	v := c.env.variable(name)
-	return v != nil && !v.placeholder
+	return names
 }
 
 // make creates the Environment that findOrMake announced, inside a change.

@@ -421,9 +421,15 @@ func TestVaultClose(t *testing.T) {
 	if err := v.update(setting("A", "value")); err != nil {
 		t.Fatal(err)
 	}
-	value := v.view().environments[0].variables[0].value
+	value, locked := v.view().environments[0].variables[0].value, v.root
+	root := bytes.Clone(locked) // which stays where it can be looked at [KPR-15]
+	v.root = root
 	v.close()
 	v.close()
+	wipeLocked(locked)
+	if !bytes.Equal(root, make([]byte, rootSize)) {
+		t.Errorf("after close there is the root key %x", root)
+	}
 	if !bytes.Equal(value, make([]byte, len("value"))) || v.root != nil || len(v.view().environments) != 0 {
 		t.Errorf("after close there is %q", []byte(value))
 	}
