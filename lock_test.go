@@ -75,12 +75,12 @@ func TestLockWithoutASocket(t *testing.T) {
 // TestLockOfAStartingKeeper: one that asks for its passphrase ends, be it of a
 // terminal or of a command, and so does one whose scrypt still works. [CLI-13]
 func TestLockOfAStartingKeeper(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	must(t, os.Mkdir(w.home, 0o700))
 	v, err := createVault(vaultPath(w.home), []byte(testPass)) // at its real cost
 	must(t, err)
 	v.close()
+	t.Parallel() // from here on, as others make it low for all
 	for _, test := range []struct {
 		args  []string
 		typed string
