@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -36,7 +37,12 @@ func jsonFlag(f *flag.FlagSet, o *options) { f.BoolVar(&o.json, "json", false, "
 
 // init fills the table: a literal that mentions help would be a cycle.
 func init() {
-	commands = []*command{
+	commands = slices.Concat(keeperCommands(), variableCommands(), useCommands(), rightsCommands(), ownCommands())
+}
+
+// keeperCommands run the keeper, and show what it holds.
+func keeperCommands() []*command {
+	return []*command{
 		{name: "unlock", args: "[--notify PROGRAM]", short: "open the vault here and ask about requests", run: runUnlock,
 			long: "Opens the vault in this terminal, makes it on first use, and stays: requests appear here\n" +
 				"and wait for a key. Ctrl-C locks: grants and mounts end, the key is wiped.",
@@ -50,6 +56,12 @@ func init() {
 			flags: jsonFlag, long: "Shows whether a keeper runs, its mounts with their latest read, and the grants in force."},
 		{name: "list", args: "[--json] [ENV]", short: "list Environments, or the variables of one", run: runList,
 			flags: jsonFlag, long: "Lists names, never values."},
+	}
+}
+
+// variableCommands change what is stored.
+func variableCommands() []*command {
+	return []*command{
 		{name: "check", args: "[--json] [ENV]", short: "say which readers do not get a value exactly", run: runCheck,
 			flags: jsonFlag, long: "Reads each variable back as every kind of reader does, from the dialects of the\n" +
 				"Environment's mounts, or from portable. Names variables, kinds of reader that get\n" +
@@ -73,6 +85,12 @@ func init() {
 				f.BoolVar(&o.mount, "mount", false, "replace each file by a mount, once its variables are stored")
 				f.BoolVar(&o.split, "split", false, "make an Environment of each file, named after it")
 			}},
+	}
+}
+
+// useCommands give values to programs and to people.
+func useCommands() []*command {
+	return []*command{
 		{name: "mount", args: "[--dialect D] ENV [PATH]", short: "serve an Environment as a .env (default ./.env)", run: runMount,
 			long: "Serves an Environment at a path. Each process that opens it is shown and must be approved.\n\n" +
 				"  portable   right for most readers (the default)\n" +
@@ -111,6 +129,12 @@ func init() {
 				f.StringVar(&o.dialect, "dialect", "", "quote values in dialect `D`")
 				f.BoolVar(&o.force, "force", false, "write to a file or a pipe, too")
 			}},
+	}
+}
+
+// rightsCommands are about Environments, clients and rights.
+func rightsCommands() []*command {
+	return []*command{
 		{name: "env", args: "create|rename|delete ENV [NEW]", short: "make, rename or delete an Environment", run: runEnv,
 			long: "keepmum env create ENV\nkeepmum env rename ENV NEW\nkeepmum env delete ENV"},
 		{name: "mcp", short: "the MCP server, started by a client", run: runMCP,
@@ -139,6 +163,12 @@ func init() {
 				jsonFlag(f, o)
 				f.BoolVar(&o.verify, "verify", false, "check the log; needs a keeper or the passphrase")
 			}},
+	}
+}
+
+// ownCommands are about keepmum itself; it starts the hidden ones itself.
+func ownCommands() []*command {
+	return []*command{
 		{name: "passwd", short: "change the passphrase", run: runPasswd,
 			long: "Changes the vault's passphrase. No keeper may run."},
 		{name: "demo", short: "the whole story in a throw-away home, by itself", run: runDemo,
@@ -228,10 +258,13 @@ func (c *cli) withKeeper(method string, args map[string]any, into any) error {
 	return json.Unmarshal(raw, into)
 }
 
+// quietWait is how long a command waits before it says so.
+const quietWait = 400 * time.Millisecond
+
 // sendRequest asks the running keeper. The keeper lets a caller wait for 45 s
 // at a time; the same call joins the request that still waits.
 func (c *cli) sendRequest(ctx context.Context, client *keeperClient, method string, args map[string]any) (json.RawMessage, error) {
-	told := time.AfterFunc(400*time.Millisecond, func() {
+	told := time.AfterFunc(quietWait, func() {
 		fmt.Fprintln(c.err, "keepmum: waiting for your answer in the keeper's terminal")
 	})
 	defer told.Stop()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
@@ -26,7 +27,15 @@ type verb struct {
 var verbs map[string]verb
 
 func init() {
-	verbs = map[string]verb{
+	verbs = map[string]verb{}
+	for _, part := range []map[string]verb{keeperVerbs(), clientVerbs(), personVerbs(), readerVerbs(), fileVerbs()} {
+		maps.Copy(verbs, part)
+	}
+}
+
+// keeperVerbs act on the keeper.
+func keeperVerbs() map[string]verb {
+	return map[string]verb{
 		"unlock": {needs: []string{"keeper"}, also: needsUnlock, run: (*caseRun).doUnlock},
 		"lock":   {needs: []string{"lock"}, run: func(r *caseRun, _ caseStep) error { return r.lockKeeper() }},
 		"begin":  {needs: []string{"terminal"}, also: needsBegun, run: (*caseRun).doBegin},
@@ -40,7 +49,12 @@ func init() {
 		"seed":   {needs: []string{"seed"}, run: (*caseRun).doSeed},
 		"tool":   {also: needsCommand, run: (*caseRun).doTool},
 		"start":  {also: needsCommand, run: (*caseRun).doStart},
+	}
+}
 
+// clientVerbs speak to the server.
+func clientVerbs() map[string]verb {
+	return map[string]verb{
 		"client":  {run: (*caseRun).doClient},
 		"server":  {run: (*caseRun).doServer},
 		"connect": {needs: []string{"approve"}, also: needsAnswer, run: (*caseRun).doConnect},
@@ -62,7 +76,12 @@ func init() {
 		"eof":     {run: (*caseRun).doEOF},
 		"exits":   {run: (*caseRun).doExits},
 		"sig":     {run: (*caseRun).doServerSignal},
+	}
+}
 
+// personVerbs stand for the person.
+func personVerbs() map[string]verb {
+	return map[string]verb{
 		"ask":       {needs: []string{"approve"}, also: needsAnswer, run: (*caseRun).doAsk},
 		"answer":    {needs: []string{"approve"}, also: needsAnswer, run: (*caseRun).doAnswer},
 		"offered":   {needs: []string{"question"}, also: needsAnswer, run: (*caseRun).doOffered},
@@ -71,13 +90,23 @@ func init() {
 		"unasked":   {needs: []string{"question"}, run: (*caseRun).doUnasked},
 		"person":    {needs: []string{"question"}, run: (*caseRun).doPerson},
 		"password":  {needs: []string{"passphrase"}, run: (*caseRun).doPassword},
+	}
+}
 
+// readerVerbs read mounts.
+func readerVerbs() map[string]verb {
+	return map[string]verb{
 		"reader": {needs: []string{"tool:create_local_env_file"}, run: (*caseRun).doReader},
 		"gets":   {run: (*caseRun).doGets},
 		"ends":   {run: (*caseRun).doEnds},
 		"killed": {run: (*caseRun).doKilled},
 		"holds":  {run: (*caseRun).doHolds},
+	}
+}
 
+// fileVerbs act on files, and on what was said.
+func fileVerbs() map[string]verb {
+	return map[string]verb{
 		"file":    {run: (*caseRun).doFile},
 		"folder":  {run: (*caseRun).doFolder},
 		"link":    {run: (*caseRun).doLink},

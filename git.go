@@ -184,29 +184,17 @@ func (s *gitInfo) run(out io.Writer, worst int, args ...string) (code int, err e
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=" + os.Getenv("HOME"), "LC_ALL=C",
 		"GIT_OPTIONAL_LOCKS=0", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none",
 		"GIT_TERMINAL_PROMPT=0"}
-	err = runWithin(cmd, testOnlyGitDeadline+2*time.Second)
+	var ran error
+	if !withinTime(testOnlyGitDeadline+2*time.Second, func() { ran = cmd.Run() }) {
+		return 0, s.failed(args[0], context.DeadlineExceeded) // not even the system can end it
+	}
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() && exit.ExitCode() <= worst {
+	if errors.As(ran, &exit) && exit.Exited() && exit.ExitCode() <= worst {
 		return exit.ExitCode(), nil
-	} else if err != nil {
-		return 0, s.failed(args[0], err)
+	} else if ran != nil {
+		return 0, s.failed(args[0], ran)
 	}
 	return 0, nil
-}
-
-// runWithin runs a command, and leaves one that even the system cannot end.
-func runWithin(cmd *exec.Cmd, limit time.Duration) error {
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(limit):
-		return context.DeadlineExceeded
-	}
 }
 
 // addExclude makes Git ignore the path of info in this clone alone, and sees

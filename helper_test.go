@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,12 @@ var (
 
 // atEnd runs when all tests have ended.
 var atEnd []func()
+
+// raceBuild: the detector keeps several bytes for each byte of the program.
+var raceBuild = func() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}()
 
 // helpers are programs that the test binary is when KEEPMUM_TEST_HELPER names
 // one; files of tests add theirs in init.

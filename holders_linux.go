@@ -11,10 +11,10 @@ import (
 )
 
 // holders lists the processes of our user that have i open, newest first.
-// It goes on for limit to find strangers, without one it stops at the first and
-// its ancestors. Threads with a table of their own, protected
-// processes and descriptors in flight are not seen: the count of opens is what
-// says that nobody else reads (SPEC §7.3).
+// It goes on for limit to find strangers; without one it stops at the first and
+// its ancestors. Threads with a table of their own, protected processes and
+// descriptors in flight are not seen: the count of opens is what says that nobody
+// else reads (SPEC §7.3).
 func holders(i *instance, limit time.Duration) (found []holder) {
 	seen := map[int]bool{os.Getpid(): true}
 	look := func(pid int) bool {

@@ -14,9 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"runtime/pprof"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,17 +129,14 @@ func (w *world) goesBack(what string, pid int, before usage) {
 // the runtime then keeps.
 const mayThreads = maxUnderWay + 64
 
-// raceBuild: the detector keeps several bytes for each byte of the program.
-var raceBuild = func() bool {
-	info, _ := debug.ReadBuildInfo()
-	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}()
-
 // within fails if a process takes more memory or threads than it may.
 func (w *world) within(what string, pid, mib int) {
 	w.t.Helper()
 	u := w.usage(pid)
-	if u.kib > mib<<10 && !raceBuild || u.threads > mayThreads {
+	if raceBuild {
+		mib *= 4
+	}
+	if u.kib > mib<<10 || u.threads > mayThreads {
 		w.t.Errorf("%s takes %v, and may take %d MiB and %d threads", what, u, mib, mayThreads)
 	}
 	w.t.Logf("%s under load: %v", what, u)

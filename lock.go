@@ -213,7 +213,8 @@ func runLock(c *cli, args []string) error {
 			return nil
 		}
 	}
-	if errors.Is(err, errNoKeeper) || errors.Is(err, &wireError{Code: codeBusy}) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, errNoKeeper) || errors.Is(err, &wireError{Code: codeBusy}) ||
+		errors.Is(err, context.DeadlineExceeded) {
 		err = signalHolder(home)
 	}
 	if err != nil {

@@ -117,13 +117,15 @@ func serveMCP(ctx context.Context, in io.Reader, out, log io.Writer, home, versi
 	return err
 }
 
-// withinTime runs f and waits for it no longer than limit.
-func withinTime(limit time.Duration, f func()) {
+// withinTime runs f, waits for it no longer than limit, and reports whether it ended.
+func withinTime(limit time.Duration, f func()) bool {
 	done := make(chan struct{})
 	go func() { f(); close(done) }()
 	select {
 	case <-done:
+		return true
 	case <-time.After(limit):
+		return false
 	}
 }
 

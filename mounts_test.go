@@ -219,6 +219,26 @@ func partKeeper(t *testing.T) (k *keeper, said *strings.Builder) {
 	return k, said
 }
 
+// TestMountWithoutAPipe: status tells a mount whose pipe could not be put back from
+// one that is served, and it is served again once it can be. [MNT-12]
+func TestMountWithoutAPipe(t *testing.T) {
+	t.Parallel()
+	w, p, path := mounted(t, `{"rules":[{"action":["read"],"decision":"deny"}]}`)
+	target, err := os.Readlink(path)
+	must(t, err)
+	folder := filepath.Dir(target)
+	must(t, os.Rename(folder, folder+"-aside"))
+	put(t, folder, "in the way")
+	cmd, _ := w.reads(filepath.Join(folder+"-aside", filepath.Base(target)))
+	p.sees("broken")
+	if got := w.mountStates(); !strings.HasPrefix(got, mountBlocked+" its pipe could not be put back") {
+		t.Errorf("without a pipe: %s", got)
+	}
+	cmd.Wait()
+	must(t, os.Remove(folder))
+	waitFor(t, "the mount to be served", func() bool { return w.mountStates() == mountServed })
+}
+
 // TestReadsOfOneProcess: two opens of one process are two reads, each with its
 // own request and dialect in the log. [DLV-17] [TXT-33]
 func TestReadsOfOneProcess(t *testing.T) {

@@ -84,12 +84,17 @@ func (k *keeper) status() *statusReport {
 
 func (k *keeper) mountReport(e *environment, m *mount) mountReport {
 	r := mountReport{Path: m.path, Environment: e.name, Dialect: string(orPortable(m.dialect)), State: k.stateOf(m.path)}
+	piped := k.pipes == nil || k.pipes.serves(m.path)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s := k.served[m.path]; s != nil {
 		r.Why, r.LastRead = s.why, s.last
 	}
-	if r.State == mountBlocked && r.Why == "" { // since it was served
+	switch {
+	case r.State != mountBlocked || r.Why != "":
+	case !piped:
+		r.Why = "its pipe could not be put back, which is tried again each second; keepmum log says why"
+	default: // since it was served
 		r.Why = "the link is gone, or something else has its name: look at it, then mount it again"
 	}
 	return r

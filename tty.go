@@ -59,6 +59,8 @@ type terminal struct {
 	gone  chan struct{} // closed when the terminal hung up
 
 	goesOn chan os.Signal // after a stop
+	modes  sync.Mutex     // guards over
+	over   bool           // the terminal is given back
 
 	mu sync.Mutex // guards writing
 }
@@ -106,7 +108,9 @@ func openTerminal() (*terminal, error) {
 // rawAgain makes the terminal raw after somebody has stopped us: a shell that lets
 // us go on has given it the modes that it had in its own hands. [ASK-17]
 func (t *terminal) rawAgain() {
-	if foreground(t.dev) {
+	t.modes.Lock()
+	defer t.modes.Unlock()
+	if !t.over && foreground(t.dev) {
 		t.control(func(fd int) { term.MakeRaw(fd) })
 	}
 }
@@ -134,6 +138,9 @@ func (t *terminal) read() {
 // close gives the terminal back as it was found.
 func (t *terminal) close() {
 	signal.Stop(t.goesOn)
+	t.modes.Lock()
+	t.over = true
+	t.modes.Unlock()
 	t.control(func(fd int) {
 		unix.IoctlSetInt(fd, unix.TIOCNXCL, 0)
 		term.Restore(fd, t.state)
