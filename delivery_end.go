@@ -95,15 +95,33 @@ func (s *pipes) linger(m *mountPoint, i *instance, recorded int) {
 			last = true
 		}
 		recorded = s.recordLate(m, i, recorded)
-		if !s.leftBehind(i) {
-			continue
+		if i.w < 0 && s.leftBehind(i) {
+			s.answerLate(i)
+		} else if i.w >= 0 && (queued(i) == 0 || !hasReader(i.w)) {
+			s.endLate(i)
 		}
-		if w, err := reopen(i.late, "", unix.O_WRONLY); err == nil {
-			unix.Write(w, []byte(lineRefused))
-			s.count.ends(i)
-			unix.Close(w)
-			time.Sleep(tickTime) // until its open is counted
-		}
+	}
+	s.endLate(i)
+}
+
+// answerLate lets who waits in open go on, with the line of a refusal, unless one
+// is there already. Our end stays until it was taken: only then is that open counted.
+func (s *pipes) answerLate(i *instance) {
+	w, err := reopen(i.late, "", unix.O_WRONLY)
+	if err != nil {
+		return // nobody waits
+	}
+	i.w = w
+	if queued(i) == 0 {
+		unix.Write(i.w, []byte(lineRefused))
+	}
+}
+
+// endLate is the end of file for who came late.
+func (s *pipes) endLate(i *instance) {
+	if i.w >= 0 {
+		s.count.ends(i)
+		closeEnd(i)
 	}
 }
 

@@ -148,3 +148,45 @@ func TestPipeIsClean(t *testing.T) {
 		}
 	}
 }
+
+// Who came late has not been counted yet, as one whose open takes long on a busy
+// machine. [DLV-16]
+func TestPipesLateOneLine(t *testing.T) {
+	bothCounters(t, func(t *testing.T, e *engine) {
+		i, err := e.newInstance()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := reopen(i.w, "", unix.O_RDONLY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(r)
+		(&visit{pipes: e.pipes, i: i}).retire()
+		uncount(e.count, i)
+		e.linger(&mountPoint{}, i, 1)
+		buf := make([]byte, 1000)
+		n, _ := unix.Read(r, buf)
+		if got := string(buf[:max(n, 0)]); got != lineRefused {
+			t.Errorf("who had not read got %q", got)
+		}
+		if n, err := unix.Read(r, buf); n != 0 || err != nil {
+			t.Errorf("then %d, %v, want the end", n, err)
+		}
+	})
+}
+
+// uncount forgets the last open of i.
+func uncount(c counter, i *instance) {
+	var q *queue
+	switch c := c.(type) {
+	case *fanotify:
+		q = c.queue
+	case *inotify:
+		q = c.queue
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.drain()
+	i.tallied = tally{opens: 2, closes: 2}
+}
