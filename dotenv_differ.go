@@ -67,6 +67,8 @@ var (
 		differ("'\"`", `\r\n`, "the value has line feeds now; docker compose keeps CR LF"),
 		differ("'\"`", `\n(?:export[ \t]+)?[A-Za-z_]\w*=`,
 			"the value goes over lines that look like variables: is a quote missing?"),
+		differ(" '\"", `^[ \t]*encrypted:[A-Za-z0-9+/]{40}`, "dotenvx decrypts the value, here it stays "+
+			"encrypted: run dotenvx decrypt first"),
 	}
 	// envDollar is what an expanding reader acts on, with the name if it has
 	// one; in single quotes that is python-dotenv alone.

@@ -127,7 +127,9 @@ func (t *envText) variable(text []byte) (rest []byte) {
 	case len(line) == 0:
 		return rest
 	case line[0] == '#':
-		t.comments++
+		if t.own == "" || t.number > 1 { // keepmum's own title is nobody's comment
+			t.comments++
+		}
 		t.check('#', line)
 		return rest
 	case m == nil || m[2] != nil && len(m[0]) >= len(line) || envNoName.Match(m[0]):

@@ -92,6 +92,9 @@ func TestParseEnv(t *testing.T) {
 		{"two backslashes in single quotes", `A='\\a'` + "\n", `A="\\\\a" 1w`},
 		{"backslash before the closing quote", `A='a\'` + "\n", `A="a\\" 1w`},
 		{"lines like variables", "A='\nexport B=1'\nC='\nb c=1'\n", `A="\nexport B=1" C="\nb c=1" 1w`},
+		{"sealed by dotenvx", "A=encrypted:" + strings.Repeat("Bg+/", 10) + "=\nB='encrypted:none'\nC=\"encrypted:" +
+			strings.Repeat("BPQ1", 12) + "\"\n", `A="encrypted:` + strings.Repeat("Bg+/", 10) + `=" B="encrypted:none" C="encrypted:` +
+			strings.Repeat("BPQ1", 12) + `" 1w 3w`},
 		// [TXT-27]
 		{"$ in single quotes", "A='$B'\nC='${B}'\n", `A="$B" C="${B}" 2w`},
 		{"$ in a comment", "A=1 # $B\nC='1' # ${B}\n# $B\n", `A="1" C="1"`},

@@ -149,6 +149,8 @@ func TestNotKept(t *testing.T) {
 		"A=1\n":                       "0 []",
 		"# a\n\n  # b\nA=1\n#":        "3 []",
 		"A=1 # a\nB=x#y\n":            "1 []",
+		"# keepmum: e\nA=1\n":         "0 []",
+		"# keepmum js: e\n# a\nA=1\n": "1 []",
 		"A='1 # a'\n":                 "0 []",
 		"A='1 # a' # b # c\n":         "1 []",
 		"A=\"x\n# y\n\" # z\n# a\n":   "2 []",
