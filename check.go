@@ -79,7 +79,7 @@ func findingOf(d dialect, v *variable) finding {
 	defer wipe(shape)
 	t := newTrial(shortened(shape))
 	helps := map[string][]string{}
-	for _, k := range envReaders {
+	for _, k := range envReaders() {
 		if t.gets(k, d) {
 			continue
 		}

@@ -210,7 +210,7 @@ func TestFindingsOfRepeats(t *testing.T) {
 	wrong := 0
 	for _, v := range values {
 		whole, short := newTrial(envShape([]byte(v))), trialOf(v)
-		for _, k := range envReaders {
+		for _, k := range envReaders() {
 			for _, d := range dialects {
 				gets := whole.readsBack(k, d, "last") && !slices.ContainsFunc(envNeighbours, func(n string) bool {
 					return !whole.readsBack(k, d, n) && trialOf("plain").readsBack(k, d, n)
@@ -224,7 +224,7 @@ func TestFindingsOfRepeats(t *testing.T) {
 			}
 		}
 	}
-	if most := len(values) * len(envReaders) * len(dialects); wrong < most/10 || wrong > most*9/10 {
+	if most := len(values) * len(envReaders()) * len(dialects); wrong < most/10 || wrong > most*9/10 {
 		t.Errorf("%d of %d are wrong: the values show nothing", wrong, most)
 	}
 }
@@ -238,9 +238,9 @@ func TestFindingsAreShort(t *testing.T) {
 		}
 	}
 	trial := trialOf("it's")
-	trial.gets(envReaders[0], dialectJS)
-	trial.known[envAsked{envReaders[0], dialectJS}] = false
-	if trial.gets(envReaders[0], dialectJS) {
+	trial.gets(envReaders()[0], dialectJS)
+	trial.known[envAsked{envReaders()[0], dialectJS}] = false
+	if trial.gets(envReaders()[0], dialectJS) {
 		t.Error("what is known is asked again")
 	}
 }

@@ -7,14 +7,13 @@ package main
 import (
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 // baselineLine is `ID[@REVISION] # reason`. Without a reason nobody can tell
 // later whether the entry may go.
-var baselineLine = regexp.MustCompile(
+var baselineLine = lazily(
 	`^([a-z0-9]+(?:-[a-z0-9]+)*)(?:@([0-9A-Za-z.-]+))?\s+#\s*(\S.*)$`)
 
 // baselineEntry expects a case to fail, in one revision or ("") in some.
@@ -59,7 +58,7 @@ func parseBaseline(path, text string) (baseline, error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		m := baselineLine.FindStringSubmatch(line)
+		m := baselineLine().FindStringSubmatch(line)
 		if m == nil {
 			return baseline{}, fmt.Errorf("%q line %d: want \"ID[@REVISION] # reason\", have %q",
 				path, n+1, cut(line, 200))

@@ -55,24 +55,34 @@ func loadCases() ([]*conformCase, error) {
 	}
 	var all []*conformCase
 	for _, e := range entries {
-		text, err := caseFiles.ReadFile(path.Join("conform/cases", e.Name()))
+		c, err := loadCase(strings.TrimSuffix(e.Name(), ".txt"))
 		if err != nil {
 			return nil, err
-		}
-		c, err := parseCase(strings.TrimSuffix(e.Name(), ".txt"), string(text))
-		if err != nil {
-			return nil, fmt.Errorf("conform/cases/%s: %w", e.Name(), err)
 		}
 		all = append(all, c)
 	}
 	return all, nil
 }
 
+// loadCase reads one case.
+func loadCase(id string) (*conformCase, error) {
+	file := path.Join("conform/cases", id+".txt")
+	text, err := caseFiles.ReadFile(file)
+	if err != nil {
+		return nil, faultf("no case %q", id)
+	}
+	c, err := parseCase(id, string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return c, nil
+}
+
 // caseWords are the words that some headers are limited to.
-var caseWords = map[string]*regexp.Regexp{
-	"requirements": regexp.MustCompile(`^[A-Z]{3}-[1-9][0-9]*$`),
-	"level":        regexp.MustCompile(`^(must|should)$`),
-	"revisions":    regexp.MustCompile(`^(once|each|all|\d{4}-\d\d-\d\d)$`),
+var caseWords = map[string]func() *regexp.Regexp{
+	"requirements": lazily(`^[A-Z]{3}-[1-9][0-9]*$`),
+	"level":        lazily(`^(must|should)$`),
+	"revisions":    lazily(`^(once|each|all|\d{4}-\d\d-\d\d)$`),
 }
 
 // parseCase reads a case.
@@ -115,7 +125,7 @@ func (c *conformCase) header(name, value string) (err error) {
 	words := strings.Fields(value)
 	if pattern := caseWords[name]; pattern != nil {
 		for _, w := range words {
-			if !pattern.MatchString(w) {
+			if !pattern().MatchString(w) {
 				return fmt.Errorf("%s cannot be %q", name, w)
 			}
 		}
@@ -160,7 +170,7 @@ func (c *conformCase) step(line int, text string) error {
 	if v.also != nil {
 		needs = append(slices.Clip(needs), v.also(s)...)
 	}
-	for _, m := range caseVariable.FindAllStringSubmatch(s.rest, -1) {
+	for _, m := range caseVariable().FindAllStringSubmatch(s.rest, -1) {
 		if strings.HasPrefix(m[1], "tool.") || m[1] == "number" {
 			needs = append(slices.Clip(needs), strings.Replace(m[1], ".", ":", 1))
 		}
@@ -200,13 +210,13 @@ func joinLines(text string) (all []numberedLine) {
 	return all
 }
 
-var caseVariable = regexp.MustCompile(`\$\{([a-zA-Z_][a-zA-Z0-9_.-]*)\}`)
+var caseVariable = lazily(`\$\{([a-zA-Z_][a-zA-Z0-9_.-]*)\}`)
 
 // expand puts the values of variables in. With quote they are written as inside
 // of a JSON string.
 func expand(text string, quote bool, value func(string) (string, bool)) (string, error) {
 	var unknown error
-	text = caseVariable.ReplaceAllStringFunc(text, func(v string) string {
+	text = caseVariable().ReplaceAllStringFunc(text, func(v string) string {
 		name := v[2 : len(v)-1]
 		got, ok := value(name)
 		if !ok {

@@ -201,7 +201,7 @@ func onText(rule, name string, fits func(string) bool) schemaRule {
 	}
 }
 
-var uriTemplate = regexp.MustCompile(`^([^{}]|\{[^{}]+\})*$`)
+var uriTemplate = lazily(`^([^{}]|\{[^{}]+\})*$`)
 
 // formatRule asserts the formats of the official schemas; to JSON Schema any
 // other format is a remark.
@@ -220,7 +220,7 @@ func formatRule(raw any) (schemaRule, error) {
 			return err == nil && u.IsAbs() && !strings.ContainsAny(text, " \"<>\\^`{|}")
 		}), nil
 	case name == "uri-template":
-		return onText("format", name, uriTemplate.MatchString), nil
+		return onText("format", name, uriTemplate().MatchString), nil
 	}
 	return nil, nil
 }

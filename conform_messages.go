@@ -143,7 +143,7 @@ func idKey(value any) string {
 	case string:
 		return "text " + value
 	case json.Number:
-		if integerID.MatchString(string(value)) {
+		if integerID().MatchString(string(value)) {
 			return string(value)
 		}
 	}

@@ -94,7 +94,7 @@ func (r *caseRun) doOffered(s caseStep) error {
 
 // brokenLine is where a subject has broken a line; a word that is too long is
 // broken inside.
-var brokenLine = regexp.MustCompile(`\r?\n[ \t]*`)
+var brokenLine = lazily(`\r?\n[ \t]*`)
 
 // doQuestion looks at the last question, its white space folded, and its broken
 // lines joined with or without a space: question REGEX, or question lacks REGEX.
@@ -105,7 +105,7 @@ func (r *caseRun) doQuestion(s caseStep) error {
 		return err
 	}
 	text := strings.Join(strings.Fields(r.question.text), " ")
-	joined := strings.Join(strings.Fields(brokenLine.ReplaceAllString(r.question.text, "")), " ")
+	joined := strings.Join(strings.Fields(brokenLine().ReplaceAllString(r.question.text, "")), " ")
 	if (re.MatchString(text) || re.MatchString(joined)) == lacks {
 		return fmt.Errorf("the question is %q; want %s", text, s)
 	}

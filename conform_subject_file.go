@@ -314,7 +314,7 @@ func (s *subject) checkVariables(server []string) error {
 	var faults []error
 	look := func(at string, more []string, texts ...string) {
 		for _, text := range texts {
-			for _, m := range caseVariable.FindAllStringSubmatch(text, -1) {
+			for _, m := range caseVariable().FindAllStringSubmatch(text, -1) {
 				if all := append(slices.Clone(known), more...); !slices.Contains(all, m[1]) {
 					faults = append(faults, unknownName("variable in "+at, m[1], all))
 				}

@@ -320,15 +320,14 @@ func newWorker(in workerInput) (*caseRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	cases, err := loadCases()
+	c, err := loadCase(in.Case)
 	if err != nil {
 		return nil, err
 	}
-	at := slices.IndexFunc(cases, func(c *conformCase) bool { return c.id == in.Case })
-	if at < 0 || len(in.Server) == 0 {
-		return nil, faultf("no case %q, or no server", in.Case)
+	if len(in.Server) == 0 {
+		return nil, faultf("no server")
 	}
-	r, err := newCaseRun(cases[at], sub, in.Revision, in.Dir, in.Server)
+	r, err := newCaseRun(c, sub, in.Revision, in.Dir, in.Server)
 	if err != nil {
 		return nil, err
 	}

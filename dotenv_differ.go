@@ -72,11 +72,11 @@ var (
 	}
 	// envDollar is what an expanding reader acts on, with the name if it has
 	// one; in single quotes that is python-dotenv alone.
-	envDollar = map[byte]*regexp.Regexp{
-		' ':  regexp.MustCompile(`\$(?:\{?([A-Za-z_]\w*))?`),
-		'"':  regexp.MustCompile(`(?s)\\.|\$(?:\{?([A-Za-z_]\w*))?`),
-		'`':  regexp.MustCompile(`\$(?:\{?([A-Za-z_]\w*))?`),
-		'\'': regexp.MustCompile(`\$\{([A-Za-z_]\w*)?`),
+	envDollar = map[byte]func() *regexp.Regexp{
+		' ':  lazily(`\$(?:\{?([A-Za-z_]\w*))?`),
+		'"':  lazily(`(?s)\\.|\$(?:\{?([A-Za-z_]\w*))?`),
+		'`':  lazily(`\$(?:\{?([A-Za-z_]\w*))?`),
+		'\'': lazily(`\$\{([A-Za-z_]\w*)?`),
 	}
 )
 
@@ -104,11 +104,11 @@ func (t *envText) checkDollar(quote byte, text []byte) {
 	if envDollar[quote] == nil {
 		return
 	}
-	if at := envComment.FindIndex(text); quote == ' ' && at != nil {
+	if at := envComment().FindIndex(text); quote == ' ' && at != nil {
 		text = text[:at[0]]
 	}
 	said := ""
-	for _, m := range envDollar[quote].FindAllSubmatch(text, -1) {
+	for _, m := range envDollar[quote]().FindAllSubmatch(text, -1) {
 		if _, there := t.index[string(m[1])]; there {
 			t.warn(fmt.Sprintf("readers that expand $ would put %.60q in here; "+
 				"it is kept as it is", m[1]))
@@ -126,28 +126,28 @@ func (t *envText) checkDollar(quote byte, text []byte) {
 // envHints say of a line that is no variable what it is likely to be. They are
 // tried in this order; none shows the line, which may be part of a value.
 var envHints = []struct {
-	begin *regexp.Regexp
+	begin func() *regexp.Regexp
 	text  string
 }{
-	{regexp.MustCompile(`^(<<<<<<<|=======|>>>>>>>|\|{7})`),
+	{lazily(`^(<<<<<<<|=======|>>>>>>>|\|{7})`),
 		"a mark of a merge conflict: settle it first"},
-	{regexp.MustCompile(`^-----`), "a key outside quotes: put quotes around all of its lines"},
-	{regexp.MustCompile(`^["{}]`), "JSON outside quotes? Put single quotes around all of it"},
-	{regexp.MustCompile(`^(;|//)`), "a comment begins with #"},
+	{lazily(`^-----`), "a key outside quotes: put quotes around all of its lines"},
+	{lazily(`^["{}]`), "JSON outside quotes? Put single quotes around all of it"},
+	{lazily(`^(;|//)`), "a comment begins with #"},
 	// A variable called export, one without a name, or none: it depends.
 	{envNoName, "no name behind export; for a variable that is called so write export= without a blank"},
-	{regexp.MustCompile(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*$`),
+	{lazily(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*$`),
 		"no = in it; for an empty value write NAME="},
-	{regexp.MustCompile(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*:`),
+	{lazily(`^(export[ \t]+)?[A-Za-z_]\w*[ \t]*:`),
 		"a colon is read as = only with a blank and a value behind it: write NAME=value"},
-	{regexp.MustCompile(`^(export[ \t]+)?[\pL\pN_.\-\[\]]+[ \t]*[=:]`),
+	{lazily(`^(export[ \t]+)?[\pL\pN_.\-\[\]]+[ \t]*[=:]`),
 		"a name has only letters without accents, digits and _, and begins with no digit"},
 }
 
 // envHint returns the fault of a line that is no variable. [TXT-24] (SPEC §8.2)
 func envHint(line []byte) string {
 	for _, hint := range envHints {
-		if hint.begin.Match(line) {
+		if hint.begin().Match(line) {
 			return hint.text
 		}
 	}

@@ -106,7 +106,7 @@ func carries(d dialect, v []byte) bool {
 	case dialectJSExpand:
 		quote, _ = quoteJSExpand(v)
 	}
-	return quote != '"' || !bytes.Contains(v, []byte(`"`)) && !envEscapeJS.Match(v)
+	return quote != '"' || !bytes.Contains(v, []byte(`"`)) && !envEscapeJS().Match(v)
 }
 
 // FuzzEnvIdentity: an Environment that is written in any dialect that can carry

@@ -36,7 +36,7 @@ func trialOf(v string) *envTrial { return newTrial(shortened(envShape([]byte(v))
 
 // unnamed are the pairs that a reader gets wrong though both values pass.
 func unnamed(passes func(k *envReader, d dialect, v string) bool) (pairs []string) {
-	for _, k := range envReaders {
+	for _, k := range envReaders() {
 		for _, d := range dialects {
 			good := slices.DeleteFunc(slices.Clone(pairValues), func(v string) bool { return !passes(k, d, v) })
 			for _, a := range good {
@@ -79,7 +79,7 @@ func TestPairsAsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	pairs := 0
-	for _, k := range envReaders {
+	for _, k := range envReaders() {
 		for d, list := range measured.Wrong[strings.TrimSpace(k.name+" "+k.version)] {
 			for _, pair := range list {
 				pairs++

@@ -8,7 +8,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 )
 
@@ -50,18 +49,18 @@ const (
 )
 
 var (
-	envTitle = regexp.MustCompile(`^# keepmum(?: ([a-z-]+))?: `)
-	envName  = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_]\w*)` +
+	envTitle = lazily(`^# keepmum(?: ([a-z-]+))?: `)
+	envName  = lazily(`^(?:export[ \t]+)?([A-Za-z_]\w*)` +
 		`(?:` + envBlank + `*=|(:)[ \t]+)`)
 	// envQuoted has for each quote the text in it and, unless it is never
 	// closed, the closing quote. 'a'\''b' is how a shell writes a'b.
-	envQuoted = regexp.MustCompile(`(?s)^` + envBlank + `*(?:'([^']*(?:'\\''[^']*)*)('?)|` +
+	envQuoted = lazily(`(?s)^` + envBlank + `*(?:'([^']*(?:'\\''[^']*)*)('?)|` +
 		`"((?:[^"\\]|\\.)*)("?)|` + "`([^`]*)(`?))")
-	envQuotedJS = regexp.MustCompile(`^[ \t]*(?:'([^']*)('?)|"([^"]*)("?)|` + "`([^`]*)(`?))")
-	envNoName   = regexp.MustCompile(`^export` + envBlank + `+=`)
-	envComment  = regexp.MustCompile(`[ \t]#`)
-	envEscape   = regexp.MustCompile(`(?s)\\.`)
-	envEscapeJS = regexp.MustCompile(`\\[nr]`)
+	envQuotedJS = lazily(`^[ \t]*(?:'([^']*)('?)|"([^"]*)("?)|` + "`([^`]*)(`?))")
+	envNoName   = lazily(`^export` + envBlank + `+=`)
+	envComment  = lazily(`[ \t]#`)
+	envEscape   = lazily(`(?s)\\.`)
+	envEscapeJS = lazily(`\\[nr]`)
 )
 
 // envEscapes are those in double quotes.
@@ -83,7 +82,7 @@ func readEnv(text []byte) *envText {
 		t.problems = []envProblem{{line: line, text: fault + "; nothing of the file was read"}}
 		return t
 	}
-	if m := envTitle.FindSubmatch(text); m != nil { // [TXT-22]
+	if m := envTitle().FindSubmatch(text); m != nil { // [TXT-22]
 		t.own = orPortable(string(m[1]))
 		if !slices.Contains(dialects, t.own) {
 			t.fault("a dialect that this version does not know; nothing of the file was read")
@@ -122,7 +121,7 @@ func (t *envText) warn(text string) {
 // follows it. [TXT-13] (SPEC §8.2)
 func (t *envText) variable(text []byte) (rest []byte) {
 	line, rest := cutLine(text)
-	m := envName.FindSubmatch(text)
+	m := envName().FindSubmatch(text)
 	switch {
 	case len(line) == 0:
 		return rest
@@ -132,7 +131,7 @@ func (t *envText) variable(text []byte) (rest []byte) {
 		}
 		t.check('#', line)
 		return rest
-	case m == nil || m[2] != nil && len(m[0]) >= len(line) || envNoName.Match(m[0]):
+	case m == nil || m[2] != nil && len(m[0]) >= len(line) || envNoName().Match(m[0]):
 		t.fault(envHint(line))
 		return rest
 	}
@@ -184,7 +183,7 @@ func (t *envText) value(text []byte) (value secret, rest []byte) {
 	if js {
 		quoted = envQuotedJS
 	}
-	m := quoted.FindSubmatch(text)
+	m := quoted().FindSubmatch(text)
 	line, after := cutLine(text)
 	switch {
 	case t.own == dialectRaw:
@@ -206,7 +205,7 @@ func (t *envText) value(text []byte) (value secret, rest []byte) {
 // bare reads a value without quotes. [TXT-14] (SPEC §8.2)
 func (t *envText) bare(line []byte) secret {
 	t.check(' ', line)
-	if at := envComment.FindIndex(line); at != nil {
+	if at := envComment().FindIndex(line); at != nil {
 		t.comments++
 		line = line[:at[0]]
 	}
@@ -236,7 +235,7 @@ func (t *envText) quoted(single, double, backtick []byte, js bool) secret {
 		if js {
 			escape = envEscapeJS
 		}
-		text = escape.ReplaceAllFunc(text, func(found []byte) []byte {
+		text = escape().ReplaceAllFunc(text, func(found []byte) []byte {
 			return []byte(envEscapes[string(found)])
 		})
 	}

@@ -126,7 +126,7 @@ func blanksFirst(s string) (string, bool) {
 	return s, n == len(s) || n == 0 || s[n-1] != '\\' || strings.Contains(s, "\n")
 }
 
-var envStart = regexp.MustCompile(`^(?:export[ \t]+)?([A-Za-z_][\w.]*)[ \t]*=`)
+var envStart = lazily(`^(?:export[ \t]+)?([A-Za-z_][\w.]*)[ \t]*=`)
 
 // onlyComment reports whether blanks and a comment are all of the line.
 func onlyComment(s string) bool {
@@ -152,7 +152,7 @@ func (k *envReader) read(text, v string) map[string]string {
 			return out
 		}
 		line, rest, _ := strings.Cut(text, "\n")
-		m := envStart.FindStringSubmatch(text)
+		m := envStart().FindStringSubmatch(text)
 		value, ok := "", line[0] == '#'
 		if m != nil && !ok {
 			text = text[len(m[0]):]

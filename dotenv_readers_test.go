@@ -91,10 +91,10 @@ func TestReadersAlsoMeasured(t *testing.T) {
 		{"decouple", dialectRaw, "a\x1f", true},
 		{"ruby dotenv 2", dialectRaw, "a\u2003", false},
 	} {
-		i := slices.IndexFunc(envReaders, func(k *envReader) bool {
+		i := slices.IndexFunc(envReaders(), func(k *envReader) bool {
 			return strings.TrimSpace(k.name+" "+k.version) == c.kind
 		})
-		if got := !trialOf(c.value).gets(envReaders[i], c.d); got != c.wrong {
+		if got := !trialOf(c.value).gets(envReaders()[i], c.d); got != c.wrong {
 			t.Errorf("%s, %s, %q: predicted %t, measured %t", c.kind, c.d, c.value, got, c.wrong)
 		}
 	}
@@ -108,7 +108,7 @@ var notPredicted = []string{"phpdotenv 5.4, raw, sibling-first", "symfony/dotenv
 // what the readers did with the values of a mount, for every kind of reader,
 // value and dialect. [TXT-34]
 func TestReadersAsMeasured(t *testing.T) {
-	checkMeasured(t, "matrix.json", 6*80*len(envReaders))
+	checkMeasured(t, "matrix.json", 6*80*len(envReaders()))
 	checkMeasured(t, "more.json", 9000)
 }
 
@@ -129,7 +129,7 @@ func checkMeasured(t *testing.T, file string, want int) {
 		t.Fatal(err)
 	}
 	pairs := 0
-	for _, k := range envReaders {
+	for _, k := range envReaders() {
 		before := pairs
 		for _, m := range matrix.Readers {
 			if !m.Reads || !slices.Contains(measuredAs[strings.TrimSpace(k.name+" "+k.version)], m.Name) {

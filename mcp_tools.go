@@ -143,7 +143,7 @@ func (b *bridge) ask(ctx context.Context, r *mcpRequest, t *tool,
 // (SPEC §5.5)
 func (b *bridge) progress(r *mcpRequest, step, steps int) {
 	token := r.meta["progressToken"]
-	if token == nil || token[0] != '"' && !integerID.Match(token) {
+	if token == nil || token[0] != '"' && !integerID().Match(token) {
 		return
 	}
 	b.send(&message{method: "notifications/progress", params: encodeJSON(jsonObject{

@@ -16,7 +16,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -280,13 +279,13 @@ func lockRunDir(dir string) (*os.File, error) {
 }
 
 // runInside matches the start of what follows the root in a link's target.
-var runInside = regexp.MustCompile(`^/keepmum-[A-Z2-7]{26}/`)
+var runInside = lazily(`^/keepmum-[A-Z2-7]{26}/`)
 
 // runDirOf returns the run folder under root that a link's target lies in, or
 // "" where the target is not ours: the test for a link of ours.
 func runDirOf(root, target string) string {
 	rest, ok := strings.CutPrefix(target, root)
-	name := runInside.FindString(rest)
+	name := runInside().FindString(rest)
 	if !ok || name == "" || filepath.Clean(target) != target {
 		return ""
 	}
@@ -316,7 +315,7 @@ func sweepFolders(root string) (removed []string) {
 	entries, _ := os.ReadDir(root)
 	for _, e := range entries {
 		dir := filepath.Join(root, e.Name())
-		if !runInside.MatchString("/"+e.Name()+"/") || checkFolderPrivate(dir) != nil {
+		if !runInside().MatchString("/"+e.Name()+"/") || checkFolderPrivate(dir) != nil {
 			continue
 		}
 		if lock, err := lockRunDir(dir); err == nil { // else its keeper lives
@@ -351,7 +350,7 @@ func sweepLinks(root string, paths []string) (removed []string) {
 func sweepLeft(paths []string) (removed []string) {
 	for _, path := range paths {
 		target, _ := os.Readlink(path)
-		m := leftTarget.FindStringSubmatch(target)
+		m := leftTarget().FindStringSubmatch(target)
 		if m == nil || m[2] != filepath.Base(path) {
 			continue
 		}
@@ -364,7 +363,7 @@ func sweepLeft(paths []string) (removed []string) {
 }
 
 // leftTarget matches the target of a link of ours, with any root. [MNT-2]
-var leftTarget = regexp.MustCompile(`(?s)^(/.+)/keepmum-[A-Z2-7]{26}/m[0-9]+/([^/]+)$`)
+var leftTarget = lazily(`(?s)^(/.+)/keepmum-[A-Z2-7]{26}/m[0-9]+/([^/]+)$`)
 
 // onlyOurs reports whether path is a private folder of ours, and nobody else can
 // put another in its place or in that of a folder on the way to it.

@@ -21,7 +21,6 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -96,13 +95,13 @@ func idText(id [idSize]byte) string { return base32Lower.EncodeToString(id[:]) }
 // [VLT-29].
 func accountID(id [idSize]byte) string { return strings.ToUpper(idText(id)) }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = lazily(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // validVariableName checks a variable's name. Whatever a shell would not take
 // as a name is refused, since the text may be sourced; it is not quoted, as it
 // may be NAME=VALUE (SPEC §3.4) [VLT-27].
 func validVariableName(name string) error {
-	if len(name) > maxVariableName || !variableName.MatchString(name) {
+	if len(name) > maxVariableName || !variableName().MatchString(name) {
 		return fmt.Errorf("malformed variable name: want letters, digits and _, no digit first,"+
 			" at most %d bytes", maxVariableName)
 	}

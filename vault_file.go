@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -180,7 +179,7 @@ func writeNew(path string, data []byte) error {
 	return err
 }
 
-var tempSuffix = regexp.MustCompile(`^\.tmp-[a-z2-7]{26}$`)
+var tempSuffix = lazily(`^\.tmp-[a-z2-7]{26}$`)
 
 // removeStale removes what saves that did not end have left beside path, and
 // nothing else. It may fail: they are only in the way (SPEC §3.5) [VLT-35].
@@ -188,7 +187,7 @@ func removeStale(path string) {
 	entries, _ := os.ReadDir(filepath.Dir(path))
 	for _, e := range entries {
 		suffix, ours := strings.CutPrefix(e.Name(), filepath.Base(path))
-		if ours && tempSuffix.MatchString(suffix) && e.Type().IsRegular() {
+		if ours && tempSuffix().MatchString(suffix) && e.Type().IsRegular() {
 			os.Remove(filepath.Join(filepath.Dir(path), e.Name()))
 		}
 	}

@@ -74,7 +74,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"golang.org/x/crypto/scrypt"
@@ -182,13 +181,13 @@ func (h *header) encode() ([]byte, error) {
 	return append(line, '\n'), err
 }
 
-var versionPattern = regexp.MustCompile(`^\{"format":"keepmum-vault","v":(0|[1-9][0-9]{0,15})[,}]`)
+var versionPattern = lazily(`^\{"format":"keepmum-vault","v":(0|[1-9][0-9]{0,15})[,}]`)
 
 // splitVault cuts a vault file into line 1 with its newline and the rest. A
 // version that is not ours is seen here, before a rule that it may not know
 // (SPEC §3.3) [VLT-16].
 func splitVault(file []byte) (line, body []byte, err error) {
-	m := versionPattern.FindSubmatch(file[:min(len(file), maxHeader)])
+	m := versionPattern().FindSubmatch(file[:min(len(file), maxHeader)])
 	if m != nil && string(m[1]) != fmt.Sprint(vaultVersion) {
 		return nil, nil, versionError(m[1])
 	}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 )
 
@@ -189,12 +188,12 @@ func (u unknownMembers) write(members []member) ([]byte, error) {
 // halfPairText finds each escape of a JSON text, and in its group one that is half
 // of a surrogate pair. encoding/json makes U+FFFD of that without a word, and
 // a value would come back changed (SPEC §3.4) [VLT-25].
-var halfPairText = regexp.MustCompile(`\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)`)
+var halfPairText = lazily(`\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)`)
 
 // decodeData reads and checks a plaintext, and overwrites it (SPEC §3).
 func decodeData(plain []byte) (*vaultData, error) {
 	defer wipe(plain)
-	for _, at := range halfPairText.FindAllSubmatchIndex(plain, -1) {
+	for _, at := range halfPairText().FindAllSubmatchIndex(plain, -1) {
 		if at[2] >= 0 {
 			return nil, errors.New("half of a surrogate pair")
 		}

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -77,9 +76,9 @@ type message struct {
 }
 
 // "id: A String, Number, or NULL value"; MCP takes away null and fractions.
-var integerID = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+var integerID = lazily(`^-?(0|[1-9][0-9]*)$`)
 
-var halfPair = regexp.MustCompile(`\\u[dD][89a-fA-F]`)
+var halfPair = lazily(`\\u[dD][89a-fA-F]`)
 
 // parseMessage reads one line. With an error the message holds what could be
 // read of it, so that the answer has the id; a method without an id is then a
@@ -95,7 +94,7 @@ func parseMessage(line []byte) (message, *wireError) {
 		return m, wireErrorf(codeInvalidRequest, "invalid request: %v", err)
 	}
 	id, hasID := members["id"]
-	if hasID && (id[0] == '"' || integerID.Match(id)) {
+	if hasID && (id[0] == '"' || integerID().Match(id)) {
 		m.id = id
 	}
 	if string(members["jsonrpc"]) != `"2.0"` {
@@ -169,7 +168,7 @@ func decodeText(raw json.RawMessage) (string, error) {
 	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &text) != nil {
 		return "", errors.New("not a string")
 	}
-	if strings.ContainsRune(text, utf8.RuneError) && halfPair.Match(raw) {
+	if strings.ContainsRune(text, utf8.RuneError) && halfPair().Match(raw) {
 		return "", errors.New("not a string of whole characters")
 	}
 	return text, nil
