@@ -80,8 +80,8 @@ func unescape(others string, pairs map[byte]string) envStep {
 	}
 }
 
-// lazily compiles an expression when it is first used: the tables of readers have
-// many, and most starts of the program use none.
+// lazily compiles an expression when it is first used: there are many, and most
+// starts of the program use none.
 func lazily(pattern string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -389,9 +389,6 @@ func allowAll(asked string) string {
 // key or the passphrase; a bridge never does, and no argument or environment but
 // that of a program that was run. [KPR-13] [KPR-15] [KPR-22] [SOC-15]
 func TestLockedHoldsNothing(t *testing.T) {
-	if !*long {
-		t.Parallel()
-	}
 	locks := map[string]func(h *hunt){
 		"keepmum lock": func(h *hunt) { h.runs(h.command("lock")); h.p.ends() },
 		"Ctrl-C":       func(h *hunt) { h.p.master.WriteString("\x03"); h.p.ends() },
