@@ -289,14 +289,12 @@ func (a *target) recorded(exact bool, all ...attackReport) {
 	}
 	var found map[string]int
 	lines := 0
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	recorded := eventually(patience, func() bool {
 		found = a.outcomes()
 		lines = total(found)
-		if lines+found[endTainted] >= a.pipes { // a tainted read's line is about whoever joined, too
-			break
-		}
-	}
-	if lines+found[endTainted] < a.pipes || lines > a.opens {
+		return lines+found[endTainted] >= a.pipes // a tainted read's line is about whoever joined, too
+	})
+	if !recorded || lines > a.opens {
 		a.t.Errorf("%d opens of %d pipes, and the log has %v", a.opens, a.pipes, found)
 	}
 }

@@ -21,11 +21,7 @@ func init() {
 			}
 			now := filepath.Join(dir, "now")
 			os.WriteFile(now, nil, 0o600)
-			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-				if os.Remove(now+".done") == nil {
-					return
-				}
-			}
+			eventually(10*time.Second, func() bool { return os.Remove(now+".done") == nil })
 		}
 		helpers["counted"]()
 	}

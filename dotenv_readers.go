@@ -8,9 +8,7 @@ package main
 
 import (
 	"cmp"
-	"regexp"
 	"strings"
-	"sync"
 	"unicode"
 )
 
@@ -78,12 +76,6 @@ func unescape(others string, pairs map[byte]string) envStep {
 		}
 		return b.String(), true
 	}
-}
-
-// lazily compiles an expression when it is first used: there are many, and most
-// starts of the program use none.
-func lazily(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
 
 // expands gives up on a value in which the reader would expand something. With

@@ -183,25 +183,23 @@ func (p *person) watch() {
 func (p *person) sees(pattern string) string {
 	p.w.t.Helper()
 	want := regexp.MustCompile(pattern)
-	var found string
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	var found, rest string
+	if !eventually(patience, func() bool {
 		p.mu.Lock()
+		defer p.mu.Unlock()
 		at := want.FindIndex(p.shown[p.read:])
 		if at != nil {
 			found = string(p.shown[p.read+at[0] : p.read+at[1]])
 			p.read += at[1]
 		}
-		rest := string(p.shown[p.read:])
-		p.mu.Unlock()
-		if at != nil {
-			return found
-		}
-		if time.Now().After(end) {
-			seen := p.w.seen()
-			p.w.t.Fatalf("the screen never showed %q; it shows:\n%s\nthe last that was written anywhere:\n%s",
-				pattern, rest, seen[max(0, len(seen)-1000):])
-		}
+		rest = string(p.shown[p.read:])
+		return at != nil
+	}) {
+		seen := p.w.seen()
+		p.w.t.Fatalf("the screen never showed %q; it shows:\n%s\nthe last that was written anywhere:\n%s",
+			pattern, rest, seen[max(0, len(seen)-1000):])
 	}
+	return found
 }
 
 // showed fails if the text has not been on the screen.
@@ -250,10 +248,8 @@ func (p *person) presses(key string) {
 	for range 10 {
 		time.Sleep(testEarlyKey + 20*time.Millisecond) // the rule under test, not luck
 		io.WriteString(p.master, key)
-		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-			if taken() {
-				return
-			}
+		if eventually(2*time.Second, taken) {
+			return
 		}
 	}
 	p.w.t.Fatal("the keeper took no answer")

@@ -19,9 +19,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // command is one word of the command line. The table of commands drives
@@ -262,4 +264,10 @@ func versionText() string {
 		return info.Main.Version
 	}
 	return "development"
+}
+
+// lazily compiles an expression when it is first used: there are many, and most
+// starts of the program use none.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
